@@ -38,7 +38,8 @@ export class Reader {
   #advance(count: number): number {
     const at = this.pos;
     // `!(…)` also refuses NaN and negative counts.
-    if (!(count >= 0 && count <= this.end - at)) throw new DecodeError(`need ${count} bytes, ${this.end - at} left`);
+    if (!(count >= 0 && count <= this.end - at))
+      throw new DecodeError(`need ${count} bytes, ${this.end - at} left`);
     this.pos = at + count;
     return at;
   }

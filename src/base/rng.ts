@@ -19,7 +19,8 @@ const scratch = new Uint8Array(4);
 
 /** Returns a uniformly distributed integer in `[0, bound)`; `bound` at most 2^32. */
 export function randomBelow(rng: Rng, bound: number): number {
-  if (!(bound >= 1 && bound <= 0x1_0000_0000)) throw new RangeError(`random bound: expected 1 to 2^32, got ${bound}`);
+  if (!(bound >= 1 && bound <= 0x1_0000_0000))
+    throw new RangeError(`random bound: expected 1 to 2^32, got ${bound}`);
   // Rejection keeps the distribution exact: values above the largest multiple of `bound` are drawn again.
   const limit = 0x1_0000_0000 - (0x1_0000_0000 % bound);
   for (;;) {

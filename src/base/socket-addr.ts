@@ -54,7 +54,8 @@ const forget = new FinalizationRegistry<string>((key) => {
  * @throws {DecodeError} when `ip` is no IP literal or `port` is outside 0 to 65535.
  */
 export function toAddr(ip: string | Uint8Array, port: number): Addr {
-  if (!Number.isInteger(port) || port < 0 || port > 65_535) throw new DecodeError(`port out of range: ${port}`);
+  if (!Number.isInteger(port) || port < 0 || port > 65_535)
+    throw new DecodeError(`port out of range: ${port}`);
   if (typeof ip === 'string') {
     const fast = interned.get(ip.includes(':') ? `[${ip}]:${port}` : `${ip}:${port}`)?.deref();
     if (fast) return fast;
@@ -86,7 +87,8 @@ export function isUnspecified(addr: Addr): boolean {
 function canonicalIp(bytes: Uint8Array): Uint8Array {
   if (bytes.length === 4) return bytes;
   if (bytes.length !== 16) throw new DecodeError(`ip address: expected 4 or 16 bytes, got ${bytes.length}`);
-  const mapped = bytes[10] === 0xff && bytes[11] === 0xff && bytes.subarray(0, 10).every((byte) => byte === 0);
+  const mapped =
+    bytes[10] === 0xff && bytes[11] === 0xff && bytes.subarray(0, 10).every((byte) => byte === 0);
   return mapped ? bytes.slice(12) : bytes;
 }
 

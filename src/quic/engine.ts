@@ -87,7 +87,12 @@ export type CloseReason =
   /** This side found a protocol error. */
   | { readonly type: 'transportError'; readonly error: TransportError }
   /** The peer sent CONNECTION_CLOSE 0x1c. */
-  | { readonly type: 'connectionClosed'; readonly code: bigint; readonly frameType: number; readonly reason: Uint8Array }
+  | {
+      readonly type: 'connectionClosed';
+      readonly code: bigint;
+      readonly frameType: number;
+      readonly reason: Uint8Array;
+    }
   /** The peer sent CONNECTION_CLOSE 0x1d. */
   | { readonly type: 'applicationClosed'; readonly code: bigint; readonly reason: Uint8Array }
   /** Stateless reset. */

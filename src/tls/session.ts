@@ -10,7 +10,8 @@ import type { Rng } from '../base/rng.ts';
 /** Encryption levels that carry CRYPTO data. */
 export type CryptoLevel = 'initial' | 'handshake' | 'application';
 
-export type CipherSuiteName = 'TLS_AES_128_GCM_SHA256' | 'TLS_AES_256_GCM_SHA384' | 'TLS_CHACHA20_POLY1305_SHA256';
+export type CipherSuiteName =
+  'TLS_AES_128_GCM_SHA256' | 'TLS_AES_256_GCM_SHA384' | 'TLS_CHACHA20_POLY1305_SHA256';
 
 /** Who the peer proved to be. */
 export type PeerIdentity =
@@ -27,7 +28,11 @@ export interface Signer {
 export type LocalIdentity =
   /** RFC 7250: the certificate is the bare SubjectPublicKeyInfo of an Ed25519 key (32 bytes). */
   | { readonly type: 'rawPublicKey'; readonly publicKey: Uint8Array; readonly signer: Signer }
-  | { readonly type: 'x509'; /** DER, leaf first. */ readonly chain: readonly Uint8Array[]; readonly signer: Signer };
+  | {
+      readonly type: 'x509';
+      /** DER, leaf first. */ readonly chain: readonly Uint8Array[];
+      readonly signer: Signer;
+    };
 
 /** Checks what the peer presents. Both throw a `TlsAlert` to refuse. */
 export interface PeerVerifier {
