@@ -6,6 +6,7 @@
  */
 import { equalBytes } from '../../base/bytes.ts';
 import type { IssuedCid } from '../connection-host.ts';
+import { RangeSet } from '../recovery/range-set.ts';
 import { TransportError } from '../transport-error.ts';
 
 /** Connection ids of the peer that we keep per path: our active_connection_id_limit (noq `cid_queue.rs` `LEN`). */
@@ -104,13 +105,15 @@ export class RemoteCids {
   readonly #available: RemoteCid[] = [];
   /** Everything below was retired by the peer's wish. */
   #retirePriorTo = 0;
-  /** Sequence numbers below which ids left {@link #available}, so that a late duplicate is recognised. */
-  #smallestActive = 0;
+  /** Every number that ever arrived, so that a late duplicate of one that was retired is recognised. */
+  readonly #seen = new RangeSet();
   readonly #pendingRetirements: number[] = [];
 
   /** @param handshakeCid - Path 0 starts with the id from the handshake as sequence number 0. */
   constructor(handshakeCid?: Uint8Array) {
-    if (handshakeCid) this.#available.push({ sequence: 0, cid: handshakeCid, resetToken: undefined });
+    if (handshakeCid === undefined) return;
+    this.#available.push({ sequence: 0, cid: handshakeCid, resetToken: undefined });
+    this.#seen.insert(0);
   }
 
   /** The id to send to, undefined while the peer gave none. */
@@ -153,9 +156,11 @@ export class RemoteCids {
         this.#retire(gone.sequence);
       }
     }
-    if (sequence < Math.max(this.#retirePriorTo, this.#smallestActive)) {
-      // RFC 9000 §5.1.2: arrived late, already asked to be retired. A duplicate of one that we retired is ignored.
-      if (sequence >= this.#smallestActive) this.#retire(sequence);
+    if (this.#seen.contains(sequence)) return retired;
+    if (sequence < this.#retirePriorTo) {
+      // RFC 9000 §5.1.2: arrived late, already asked to be retired.
+      this.#seen.insert(sequence);
+      this.#retire(sequence);
       return retired;
     }
     // The window counts from the smallest active number, as upstream's queue of five slots does.
@@ -166,9 +171,9 @@ export class RemoteCids {
         'more connection ids than active_connection_id_limit',
       );
     }
+    this.#seen.insert(sequence);
     this.#available.push({ sequence, cid, resetToken });
     this.#available.sort((a, b) => a.sequence - b.sequence);
-    this.#smallestActive = this.#available[0]!.sequence;
     return retired;
   }
 
@@ -176,7 +181,6 @@ export class RemoteCids {
   switchToNext(): RemoteCid | undefined {
     if (this.#available.length < 2) return undefined;
     const gone = this.#available.shift()!;
-    this.#smallestActive = this.#available[0]!.sequence;
     this.#retire(gone.sequence);
     return gone;
   }
