@@ -1,0 +1,321 @@
+/**
+ * What all parts of one connection share: its state, its owners of state, and how it ends.
+ *
+ * The work is done by the parts around it: `handshake.ts` (TLS), `packet-reader.ts` and `frame-dispatch.ts` (input),
+ * `packet-writer.ts` (output), `loss-recovery.ts`, `multipath.ts` and `deadlines.ts`.
+ *
+ * @module
+ */
+import { utf8, EMPTY } from '../base/bytes.ts';
+import type { Millis } from '../base/clock.ts';
+import { TlsAlert } from '../tls/alert.ts';
+import type { PeerIdentity } from '../tls/session.ts';
+import { Closing, type CloseFrame } from './closing.ts';
+import type { TransportConfig } from './config.ts';
+import type { ConnectionHost, HostedConnection } from './connection-host.ts';
+import type { CryptoLevels } from './crypto-levels.ts';
+import type { Datagrams } from './datagrams.ts';
+import type { CloseReason, ConnectionEvent, PathId, Side } from './engine.ts';
+import { AddressDiscovery } from './paths/address-discovery.ts';
+import { LocalCids, RemoteCids, type CidIssuer, type PathCids, type RemoteCid } from './paths/cids.ts';
+import type { NatTraversal } from './paths/nat-traversal.ts';
+import { PathTable } from './paths/path-table.ts';
+import type { Path } from './paths/path.ts';
+import type { Qlog } from './qlog.ts';
+import { connectionTable, type ConnectionState, type ConnectionTransition } from './state.ts';
+import type { Streams } from './streams/streams.ts';
+import { TransportError } from './transport-error.ts';
+import type { TransportParameters } from './wire/transport-parameters.ts';
+
+/** Closing and draining, and the keeping of old keys, last this many PTOs (RFC 9000 §10.2, RFC 9001 §6.5). */
+export const DRAIN_PTO_COUNT = 3;
+/** Our own max_ack_delay, ms: the default, so it is not sent (RFC 9000 §18.2). */
+export const LOCAL_MAX_ACK_DELAY_MS = 25;
+/** Our own ack_delay_exponent: the default. */
+export const LOCAL_ACK_DELAY_EXPONENT = 3;
+
+/** The shared heart of a connection. */
+export class ConnectionCore implements CidIssuer {
+  readonly host: ConnectionHost;
+  readonly side: Side;
+  readonly stableId: number;
+  readonly config: TransportConfig;
+  readonly startedAt: Millis;
+  /** Set by the owner right after construction. */
+  self!: HostedConnection;
+  crypto!: CryptoLevels;
+  streams!: Streams;
+  datagrams!: Datagrams;
+  qlog: Qlog | undefined;
+
+  state: ConnectionState = 'handshaking';
+  closeReason: CloseReason | undefined;
+  closing: Closing | undefined;
+
+  readonly paths = new PathTable();
+  readonly cids = new Map<PathId, PathCids>();
+  /** Which path a connection id of ours belongs to, by {@link cidKey}. */
+  readonly pathOfCid = new Map<number, PathId>();
+  nat: NatTraversal | undefined;
+  addressDiscovery = new AddressDiscovery(undefined, undefined);
+
+  /** The peer's parameters: remembered ones during 0-RTT, then the real ones. */
+  peer: TransportParameters | undefined;
+  alpn: Uint8Array | undefined;
+  peerIdentity: PeerIdentity | undefined;
+  accepted0Rtt: boolean | undefined;
+  /** TLS is done and the peer knows (RFC 9001 §4.1.2). */
+  confirmed = false;
+  handshakeDonePending = false;
+  newTokenPending: Uint8Array | undefined;
+  /** Multipath frames may be used: negotiated, and the handshake is complete (draft-ietf-quic-multipath §2.1). */
+  multipath = false;
+  /** Client: what tickets and tokens of this server are kept under. */
+  serverName = '';
+  /** Our connection id of the handshake: source of all long headers. */
+  localHandshakeCid: Uint8Array = EMPTY;
+  /** Stateless reset token of {@link localHandshakeCid}; a server names it in its parameters. */
+  localResetToken: Uint8Array = EMPTY;
+  /** Client: token for Initial packets, from a Retry or an earlier connection. */
+  token: Uint8Array = EMPTY;
+  handshakeMs: Millis | undefined;
+
+  idleAt: Millis = Infinity;
+  keepAliveAt: Millis = Infinity;
+  closeAt: Millis = Infinity;
+  discardKeysAt: Millis = Infinity;
+  noViablePathAt: Millis = Infinity;
+
+  receivedPackets = 0;
+  droppedPackets = 0;
+  /** Totals of paths that are gone. */
+  readonly gone = { txDatagrams: 0, txBytes: 0, rxDatagrams: 0, rxBytes: 0, sent: 0, lost: 0, lostBytes: 0 };
+
+  constructor(host: ConnectionHost, side: Side, stableId: number, config: TransportConfig, now: Millis) {
+    this.host = host;
+    this.side = side;
+    this.stableId = stableId;
+    this.config = config;
+    this.startedAt = now;
+  }
+
+  emit(event: ConnectionEvent): void {
+    this.host.emit(this.self, event);
+  }
+
+  wake(): void {
+    this.host.wantsTransmit(this.self);
+  }
+
+  get isOpen(): boolean {
+    return this.state === 'handshaking' || this.state === 'established';
+  }
+
+  get isHandshaking(): boolean {
+    return this.state === 'handshaking';
+  }
+
+  // --- connection ids -------------------------------------------------------------------------------------------
+
+  issueCid(): ReturnType<ConnectionHost['issueCid']> {
+    return this.host.issueCid(this.self);
+  }
+
+  retireCid(cid: Uint8Array): void {
+    this.pathOfCid.delete(cidKey(cid, 0));
+    this.host.retireCid(cid);
+  }
+
+  /** The connection ids of a path id, made on first use. */
+  cidsOf(path: PathId): PathCids {
+    let cids = this.cids.get(path);
+    if (cids === undefined) {
+      cids = { local: new LocalCids(), remote: new RemoteCids(), blockedPending: false };
+      this.cids.set(path, cids);
+    }
+    return cids;
+  }
+
+  /** Issues connection ids for a path id until the peer has what it takes. */
+  fillCids(path: PathId): void {
+    const local = this.cidsOf(path).local;
+    const issuer: CidIssuer = {
+      issueCid: () => {
+        const issued = this.issueCid();
+        this.pathOfCid.set(cidKey(issued.cid, 0), path);
+        return issued;
+      },
+      retireCid: (cid) => this.retireCid(cid),
+    };
+    local.fill(this.peer?.activeConnectionIdLimit ?? 2, issuer);
+  }
+
+  /** A datagram ending in this token is a stateless reset, while we send to `remote` (RFC 9000 §10.3.1). */
+  registerResetToken(path: Path, cid: RemoteCid | undefined): void {
+    if (cid?.resetToken !== undefined) this.host.addResetToken(cid.resetToken, path.remote, this.self);
+  }
+
+  unregisterResetToken(path: Path, cid: RemoteCid): void {
+    if (cid.resetToken !== undefined) this.host.removeResetToken(cid.resetToken, path.remote);
+  }
+
+  // --- time -----------------------------------------------------------------------------------------------------
+
+  /** The peer's max_ack_delay, which only counts once the handshake is confirmed (RFC 9002 §6.2.1). */
+  get peerAckDelayMs(): Millis {
+    return this.confirmed ? (this.peer?.maxAckDelay ?? LOCAL_MAX_ACK_DELAY_MS) : 0;
+  }
+
+  /** The largest PTO of all paths, ms: closing and key discard wait for the slowest. */
+  get maxPto(): Millis {
+    let max = 0;
+    for (const path of this.paths.list) max = Math.max(max, path.basePto(this.peerAckDelayMs));
+    return max;
+  }
+
+  /** Effective idle time-out, ms, `undefined` when neither side wants one (RFC 9000 §10.1). */
+  get idleTimeoutMs(): Millis | undefined {
+    const local = this.config.maxIdleTimeoutMs;
+    const remote = this.peer?.maxIdleTimeout ?? 0;
+    if (local === 0 && remote === 0) return undefined;
+    return local === 0 ? remote : remote === 0 ? local : Math.min(local, remote);
+  }
+
+  /** Restarts the idle timers: on every received packet, and on the first ack-eliciting one sent after it (§10.1). */
+  restartIdle(path: Path | undefined, now: Millis): void {
+    const idle = this.idleTimeoutMs;
+    this.idleAt = idle === undefined ? Infinity : now + Math.max(idle, 3 * this.maxPto);
+    if (path?.maxIdleMs !== undefined && this.multipath) {
+      path.idleAt = now + Math.max(path.maxIdleMs, 3 * path.basePto(this.peerAckDelayMs));
+    }
+  }
+
+  /** Restarts the keep-alive timers: silence in both directions is what they end. */
+  restartKeepAlive(path: Path | undefined, now: Millis): void {
+    const interval = this.config.keepAliveIntervalMs;
+    if (this.state === 'established') this.keepAliveAt = interval === undefined ? Infinity : now + interval;
+    if (path?.keepAliveMs !== undefined && this.multipath) path.keepAliveAt = now + path.keepAliveMs;
+  }
+
+  // --- the end --------------------------------------------------------------------------------------------------
+
+  /** Takes a transition of the table. Returns false when it is not allowed, and then does nothing. */
+  #move(transition: ConnectionTransition): boolean {
+    const next = connectionTable[this.state][transition];
+    if (next === undefined) return false;
+    this.state = next;
+    return true;
+  }
+
+  onHandshakeComplete(): boolean {
+    return this.#move('handshakeComplete');
+  }
+
+  /** Ends the connection from this side and tells the peer. */
+  closeLocally(frame: CloseFrame, reason: CloseReason, now: Millis): void {
+    if (!this.#move('closeLocally')) return;
+    this.closing = new Closing(frame);
+    this.closeAt = now + DRAIN_PTO_COUNT * this.maxPto;
+    this.#stop(reason);
+    this.wake();
+  }
+
+  /** Something broke a rule: closes with its code. Anything but a protocol error is a bug of ours: INTERNAL_ERROR. */
+  fail(thrown: unknown, now: Millis): void {
+    const error =
+      thrown instanceof TransportError
+        ? thrown
+        : thrown instanceof TlsAlert
+          ? // RFC 9001 §4.8.
+            new TransportError({ alert: thrown.alert }, thrown.message, { frameType: 0x06, cause: thrown })
+          : new TransportError('INTERNAL_ERROR', String(thrown), { cause: thrown });
+    this.closeLocally(
+      { type: 'transport', error, reason: utf8(error.message) },
+      { type: 'transportError', error },
+      now,
+    );
+  }
+
+  /** The peer closed: RFC 9000 §10.2.2. One last answer is allowed and helps it to stop repeating. */
+  closedByPeer(reason: CloseReason, now: Millis): void {
+    const wasOpen = this.isOpen;
+    if (!this.#move('closedByPeer')) return;
+    if (wasOpen) {
+      this.closing = new Closing({
+        type: 'transport',
+        error: new TransportError('NO_ERROR', ''),
+        reason: EMPTY,
+      });
+      this.closeAt = now + DRAIN_PTO_COUNT * this.maxPto;
+      this.#stop(reason);
+    } else {
+      this.closing = undefined;
+    }
+    this.emit({ type: 'draining' });
+    this.wake();
+  }
+
+  /** The connection is over without a word: idle time-out, stateless reset, no common version. */
+  vanish(reason: CloseReason): void {
+    if (!this.#move('vanish')) return;
+    this.#stop(reason);
+    this.emit({ type: 'draining' });
+    this.#drained();
+  }
+
+  /** Three PTOs after the close. */
+  onCloseTimeout(): void {
+    const wasClosing = this.state === 'closing';
+    if (!this.#move('closeTimeout')) return;
+    if (wasClosing) this.emit({ type: 'draining' });
+    this.#drained();
+  }
+
+  /** What every end has in common. */
+  #stop(reason: CloseReason): void {
+    if (this.closeReason !== undefined) return;
+    this.closeReason = reason;
+    this.idleAt = Infinity;
+    this.keepAliveAt = Infinity;
+    this.discardKeysAt = Infinity;
+    this.noViablePathAt = Infinity;
+    for (const path of this.paths.list) {
+      path.idleAt =
+        path.keepAliveAt =
+        path.lossAt =
+        path.pacedUntil =
+        path.mtuProbeAt =
+        path.discardAt =
+          Infinity;
+      path.validation = undefined;
+      if (path.established && path.abandoned === undefined) {
+        this.emit({ type: 'pathAbandoned', path: path.id, reason: { type: 'connectionClosed' } });
+        this.emit({ type: 'pathDiscarded', path: path.id, stats: path.stats() });
+      }
+    }
+    this.streams.onConnectionClosed();
+    this.qlog?.closed(reason);
+    this.emit({ type: 'closed', reason });
+  }
+
+  #drained(): void {
+    this.closeAt = Infinity;
+    this.closing = undefined;
+    for (const path of this.paths.list) {
+      for (const cid of this.cids.get(path.id)?.remote.all() ?? []) this.unregisterResetToken(path, cid);
+    }
+    for (const { local } of this.cids.values()) local.clear(this);
+    this.cids.clear();
+    this.pathOfCid.clear();
+    this.host.drained(this.self);
+    this.emit({ type: 'drained' });
+  }
+}
+
+/** First six bytes of one of our connection ids as a number: unique among a connection's few ids. */
+export function cidKey(bytes: Uint8Array, at: number): number {
+  return (
+    (((bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!) >>> 0) * 0x100_0000 +
+    (((bytes[at + 3]! << 16) | (bytes[at + 4]! << 8) | bytes[at + 5]!) >>> 0)
+  );
+}

@@ -1,0 +1,495 @@
+/**
+ * One QUIC connection: puts its parts together and shows them as the calls of `engine.ts`.
+ *
+ * Nothing happens here but delegation; `connection-core.ts` names who owns what.
+ *
+ * @module
+ */
+import { EMPTY } from '../base/bytes.ts';
+import type { Millis } from '../base/clock.ts';
+import { randomBytes } from '../base/rng.ts';
+import type { Addr } from '../base/socket-addr.ts';
+import { createClientSession } from '../tls/client-session.ts';
+import { createServerSession } from '../tls/server-session.ts';
+import type { PeerIdentity, TlsSession } from '../tls/session.ts';
+import type { TransportConfig } from './config.ts';
+import { cidKey, ConnectionCore } from './connection-core.ts';
+import type {
+  ClientConnectionInit,
+  ConnectionHost,
+  HostedConnection,
+  ServerConnectionInit,
+} from './connection-host.ts';
+import { CryptoLevels } from './crypto-levels.ts';
+import { Datagrams } from './datagrams.ts';
+import { Deadlines } from './deadlines.ts';
+import type {
+  CloseReason,
+  Datagram,
+  Direction,
+  FourTuple,
+  NetworkChangeHint,
+  PathId,
+  PathInfo,
+  PathStatus,
+  Side,
+  StreamId,
+  Transmit,
+} from './engine.ts';
+import { FrameDispatch } from './frame-dispatch.ts';
+import { Handshake, localParameters, type HandshakeCids } from './handshake.ts';
+import { LossRecovery } from './loss-recovery.ts';
+import { Multipath } from './multipath.ts';
+import { PacketReader } from './packet-reader.ts';
+import { PacketWriter } from './packet-writer.ts';
+import { RemoteCids, LocalCids } from './paths/cids.ts';
+import { NatTraversalError } from './paths/nat-traversal.ts';
+import type { ConnectionStats, PathStats } from './stats.ts';
+import { Streams } from './streams/streams.ts';
+import { encodeTransportParameters, type TransportParameters } from './wire/transport-parameters.ts';
+
+/** Length of the random destination cid of a client's first Initial; upstream's (RFC 9000 §7.2 asks for 8 or more). */
+export const INITIAL_DCID_LENGTH = 20;
+
+/** Dials. The first flight is ready to be polled. */
+export function createClientConnection(init: ClientConnectionInit): HostedConnection {
+  return new Connection(init.host, 'client', init.stableId, init.transport, init.now, init.tuple, (core) => {
+    const initialDcid = randomBytes(init.host.rng, INITIAL_DCID_LENGTH);
+    core.serverName = init.serverName;
+    core.token = init.token ?? EMPTY;
+    const parameters: Partial<TransportParameters> = {
+      ...localParameters(init.transport, 'client'),
+      initialSourceConnectionId: core.localHandshakeCid,
+    };
+    const tls = createClientSession(init.tls, init.serverName, {
+      rng: init.host.rng,
+      wallNow: init.host.wallTime(init.now),
+      transportParameters: encodeTransportParameters(parameters, init.host.rng),
+    });
+    return {
+      tls,
+      initialDcid,
+      remoteCid: initialDcid,
+      cids: { originalDcid: initialDcid, retryScid: undefined, remoteScid: undefined },
+      validated: false,
+    };
+  });
+}
+
+/** Accepts. The datagrams of the client's first flight are handed in by the endpoint. */
+export function createServerConnection(init: ServerConnectionInit): HostedConnection {
+  return new Connection(init.host, 'server', init.stableId, init.transport, init.now, init.tuple, (core) => {
+    const parameters: Partial<TransportParameters> = {
+      ...localParameters(init.transport, 'server'),
+      initialSourceConnectionId: core.localHandshakeCid,
+      statelessResetToken: core.localResetToken,
+      // RFC 9000 §7.3.
+      originalDestinationConnectionId: init.retry?.originalDcid ?? init.initialDcid,
+      retrySourceConnectionId: init.retry?.retryScid,
+    };
+    const tls = createServerSession(init.tls, {
+      rng: init.host.rng,
+      wallNow: init.host.wallTime(init.now),
+      transportParameters: encodeTransportParameters(parameters, init.host.rng),
+    });
+    return {
+      tls,
+      initialDcid: init.initialDcid,
+      remoteCid: init.clientCid,
+      cids: { originalDcid: init.initialDcid, retryScid: undefined, remoteScid: init.clientCid },
+      validated: init.remoteValidated,
+    };
+  });
+}
+
+interface Beginning {
+  readonly tls: TlsSession;
+  readonly initialDcid: Uint8Array;
+  readonly remoteCid: Uint8Array;
+  readonly cids: HandshakeCids;
+  readonly validated: boolean;
+}
+
+class Connection implements HostedConnection {
+  readonly stableId: number;
+  readonly side: Side;
+  readonly #core: ConnectionCore;
+  readonly #recovery: LossRecovery;
+  readonly #multipath: Multipath;
+  readonly #handshake: Handshake;
+  readonly #reader: PacketReader;
+  readonly #writer: PacketWriter;
+  readonly #deadlines: Deadlines;
+
+  constructor(
+    host: ConnectionHost,
+    side: Side,
+    stableId: number,
+    config: TransportConfig,
+    now: Millis,
+    tuple: FourTuple,
+    begin: (core: ConnectionCore) => Beginning,
+  ) {
+    this.stableId = stableId;
+    this.side = side;
+    const core = new ConnectionCore(host, side, stableId, config, now);
+    this.#core = core;
+    core.self = this;
+    core.streams = new Streams({ side, ...config });
+    core.datagrams = new Datagrams({
+      receiveBufferSize: config.datagramReceiveBufferSize,
+      sendBufferSize: config.datagramSendBufferSize,
+    });
+    const issued = core.issueCid();
+    core.pathOfCid.set(cidKey(issued.cid, 0), 0);
+    core.localHandshakeCid = issued.cid;
+    core.localResetToken = issued.resetToken;
+
+    const { tls, initialDcid, remoteCid, cids, validated } = begin(core);
+    const local = new LocalCids();
+    local.addHandshakeCid(issued);
+    core.cids.set(0, { local, remote: new RemoteCids(remoteCid), blockedPending: false });
+    core.crypto = new CryptoLevels(side, tls, initialDcid, config, host.rng);
+
+    const dispatch = new FrameDispatch(core);
+    this.#recovery = new LossRecovery(core, dispatch);
+    this.#multipath = new Multipath(core, this.#recovery);
+    this.#handshake = new Handshake(core, this.#recovery, this.#multipath, cids);
+    dispatch.connect(this.#handshake, this.#recovery, this.#multipath);
+    this.#reader = new PacketReader(core, dispatch, this.#handshake, this.#multipath);
+    this.#writer = new PacketWriter(core, this.#recovery, this.#handshake);
+    this.#deadlines = new Deadlines(core, this.#recovery, this.#multipath, this.#handshake);
+
+    const path = this.#multipath.create(0, tuple, now);
+    // Only a server must not send more than it received (RFC 9000 §8.1).
+    path.validated = side === 'client' || validated;
+    core.restartIdle(path, now);
+    if (side === 'client') this.#handshake.start(now);
+    core.wake();
+    this.#rearm();
+  }
+
+  // --- input and output, for the endpoint ---------------------------------------------------------------------------
+
+  handleDatagram(datagram: Datagram, now: Millis): void {
+    this.#reader.handleDatagram(datagram, now);
+  }
+
+  endBurst(now: Millis): void {
+    this.#forwardStreamEvents();
+    this.#writer.afterPoll(now);
+    this.#core.wake();
+    this.#rearm();
+  }
+
+  handleTimeout(now: Millis): void {
+    this.#deadlines.handle(now);
+    this.#forwardStreamEvents();
+    this.#writer.afterPoll(now);
+    this.#rearm();
+  }
+
+  pollTransmits(out: Transmit[], max: number, now: Millis): number {
+    let count = 0;
+    try {
+      count = this.#writer.poll(out, max, now);
+    } catch (error) {
+      // Only a bug of ours ends here; it must not take other connections with it.
+      this.#core.fail(error, now);
+    }
+    this.#writer.afterPoll(now);
+    this.#rearm();
+    return count;
+  }
+
+  handleNetworkChange(hint: NetworkChangeHint | undefined, now: Millis): void {
+    this.#multipath.handleNetworkChange(hint, now);
+    this.#rearm();
+  }
+
+  handleStatelessReset(now: Millis): void {
+    void now;
+    this.#core.vanish({ type: 'reset' });
+  }
+
+  #rearm(): void {
+    const { state } = this.#core;
+    if (state === 'drained') return;
+    const deadline = this.#deadlines.earliest();
+    this.#core.host.setDeadline(this, deadline === Infinity ? undefined : deadline);
+  }
+
+  #forwardStreamEvents(): void {
+    const core = this.#core;
+    for (let event = core.streams.pollEvent(); event !== undefined; event = core.streams.pollEvent())
+      core.emit(event);
+    for (let event = core.datagrams.pollEvent(); event !== undefined; event = core.datagrams.pollEvent()) {
+      core.emit(event);
+    }
+  }
+
+  // --- facts --------------------------------------------------------------------------------------------------------
+
+  get remote(): Addr {
+    const { paths } = this.#core;
+    return (paths.dataPath(true) ?? paths.list[0])!.remote;
+  }
+
+  get closeReason(): CloseReason | undefined {
+    return this.#core.closeReason;
+  }
+
+  get isHandshaking(): boolean {
+    return this.#core.isHandshaking;
+  }
+
+  get isDraining(): boolean {
+    return this.#core.state === 'draining' || this.isDrained;
+  }
+
+  get isDrained(): boolean {
+    return this.#core.state === 'drained';
+  }
+
+  get alpn(): Uint8Array | undefined {
+    return this.#core.alpn;
+  }
+
+  get peerIdentity(): PeerIdentity | undefined {
+    return this.#core.peerIdentity;
+  }
+
+  get has0Rtt(): boolean {
+    const core = this.#core;
+    return core.crypto.zeroRtt !== undefined || core.accepted0Rtt === true;
+  }
+
+  get accepted0Rtt(): boolean | undefined {
+    return this.#core.accepted0Rtt;
+  }
+
+  get multipath(): boolean {
+    return this.#core.multipath;
+  }
+
+  // --- streams and datagrams ------------------------------------------------------------------------------------------
+
+  openStream(dir: Direction): StreamId | undefined {
+    const id = this.#core.streams.open(dir);
+    if (id === undefined) this.#core.wake();
+    return id;
+  }
+
+  acceptStream(dir: Direction): StreamId | undefined {
+    return this.#core.streams.accept(dir);
+  }
+
+  writeStream(id: StreamId, bytes: Uint8Array): number {
+    const accepted = this.#core.streams.write(id, bytes);
+    this.#core.wake();
+    return accepted;
+  }
+
+  finishStream(id: StreamId): void {
+    this.#core.streams.finish(id);
+    this.#core.wake();
+  }
+
+  resetStream(id: StreamId, code: bigint): void {
+    this.#core.streams.reset(id, code);
+    this.#core.wake();
+  }
+
+  readStream(id: StreamId, maxBytes: number): Uint8Array | null | undefined {
+    const data = this.#core.streams.read(id, maxBytes);
+    // Reading returns credit.
+    if (this.#core.streams.wantsControl) this.#core.wake();
+    return data;
+  }
+
+  stopStream(id: StreamId, code: bigint): void {
+    this.#core.streams.stop(id, code);
+    this.#core.wake();
+  }
+
+  setStreamPriority(id: StreamId, priority: number): void {
+    this.#core.streams.setPriority(id, priority);
+  }
+
+  streamPriority(id: StreamId): number {
+    return this.#core.streams.priority(id);
+  }
+
+  streamIs0Rtt(id: StreamId): boolean {
+    return this.#core.streams.is0Rtt(id);
+  }
+
+  get maxDatagramSize(): number | undefined {
+    const path = this.#core.paths.dataPath(true);
+    if (path === undefined) return undefined;
+    const cid = this.#core.cids.get(path.id)?.remote.active?.cid.length ?? 0;
+    return this.#core.datagrams.maxSize(path.mtu.current, cid);
+  }
+
+  get datagramSendBufferSpace(): number {
+    return this.#core.datagrams.sendBufferSpace;
+  }
+
+  sendDatagram(bytes: Uint8Array, drop: boolean): boolean {
+    const queued = this.#core.datagrams.send(bytes, drop);
+    if (queued) this.#core.wake();
+    return queued;
+  }
+
+  readDatagram(): Uint8Array | undefined {
+    return this.#core.datagrams.read();
+  }
+
+  // --- the connection ---------------------------------------------------------------------------------------------------
+
+  close(code: bigint, reason: Uint8Array, now: Millis): void {
+    this.#core.closeLocally(
+      { type: 'application', code, reason: reason.slice() },
+      { type: 'locallyClosed' },
+      now,
+    );
+    this.#rearm();
+  }
+
+  forceKeyUpdate(): void {
+    const { confirmed, crypto } = this.#core;
+    if (confirmed && crypto.oneRtt !== undefined) this.#writer.requestKeyUpdate();
+  }
+
+  exportKeyingMaterial(length: number, label: string, context: Uint8Array): Uint8Array {
+    return this.#core.crypto.tls.exportKeyingMaterial(length, label, context);
+  }
+
+  setMaxConcurrentStreams(dir: Direction, count: number): void {
+    this.#core.streams.setMaxConcurrent(dir, count);
+    this.#core.wake();
+  }
+
+  setReceiveWindow(bytes: number): void {
+    this.#core.streams.setReceiveWindow(bytes);
+    this.#core.wake();
+  }
+
+  // --- paths --------------------------------------------------------------------------------------------------------------
+
+  paths(): PathInfo[] {
+    return this.#core.paths.list
+      .filter((path) => path.abandoned === undefined)
+      .map((path) => ({
+        id: path.id,
+        remote: path.remote,
+        local: path.local,
+        status: path.status,
+        validated: path.validated,
+        rttMs: path.rtt.smoothed,
+      }));
+  }
+
+  pathStats(path: PathId): PathStats | undefined {
+    return this.#core.paths.get(path)?.stats();
+  }
+
+  stats(): ConnectionStats {
+    const core = this.#core;
+    const { gone } = core;
+    let { txDatagrams, txBytes, rxDatagrams, rxBytes, sent, lost, lostBytes } = gone;
+    for (const path of core.paths.list) {
+      txDatagrams += path.udpTxDatagrams;
+      txBytes += path.udpTxBytes;
+      rxDatagrams += path.udpRxDatagrams;
+      rxBytes += path.udpRxBytes;
+      sent += path.sentPackets;
+      lost += path.lostPackets;
+      lostBytes += path.lostBytes;
+    }
+    return {
+      udpTx: { datagrams: txDatagrams, bytes: txBytes },
+      udpRx: { datagrams: rxDatagrams, bytes: rxBytes },
+      sentPackets: sent,
+      receivedPackets: core.receivedPackets,
+      lostPackets: lost,
+      lostBytes,
+      droppedPackets: core.droppedPackets,
+      keyUpdates: core.crypto.oneRtt?.updates ?? 0,
+      handshakeMs: core.handshakeMs,
+    };
+  }
+
+  openPathEnsure(tuple: FourTuple, status: PathStatus, now: Millis): PathId {
+    const id = this.#multipath.openEnsure(tuple, status, now);
+    this.#rearm();
+    return id;
+  }
+
+  closePath(path: PathId, code: number, now: Millis): void {
+    this.#multipath.close(path, code, now);
+    this.#rearm();
+  }
+
+  setPathStatus(path: PathId, status: PathStatus): PathStatus {
+    return this.#multipath.setStatus(path, status);
+  }
+
+  setPathMaxIdleTimeout(id: PathId, idleMs: Millis | undefined, now: Millis): void {
+    const path = this.#core.paths.get(id);
+    if (path === undefined) return;
+    path.maxIdleMs = idleMs;
+    path.idleAt = Infinity;
+    this.#core.restartIdle(path, now);
+    this.#rearm();
+  }
+
+  setPathKeepAlive(id: PathId, intervalMs: Millis | undefined, now: Millis): void {
+    const path = this.#core.paths.get(id);
+    if (path === undefined) return;
+    path.keepAliveMs = intervalMs;
+    path.keepAliveAt = Infinity;
+    this.#core.restartKeepAlive(path, now);
+    this.#rearm();
+  }
+
+  pingPath(id: PathId): void {
+    const path = this.#core.paths.get(id);
+    if (path === undefined || path.abandoned !== undefined) return;
+    path.space.pingPending = true;
+    this.#core.wake();
+  }
+
+  // --- NAT traversal --------------------------------------------------------------------------------------------------------
+
+  #nat(): NonNullable<ConnectionCore['nat']> {
+    const { nat } = this.#core;
+    if (nat === undefined) throw new NatTraversalError('notNegotiated', 'NAT traversal was not negotiated');
+    return nat;
+  }
+
+  addNatAddress(addr: Addr): void {
+    this.#nat().addLocal(addr);
+    this.#core.wake();
+  }
+
+  removeNatAddress(addr: Addr): void {
+    this.#nat().removeLocal(addr);
+    this.#core.wake();
+  }
+
+  localNatAddresses(): Addr[] {
+    return this.#nat().localAddresses();
+  }
+
+  remoteNatAddresses(): Addr[] {
+    return this.#nat().remoteAddresses();
+  }
+
+  initiateNatRound(now: Millis): Addr[] {
+    const addresses = this.#nat().startRound(now);
+    this.#core.wake();
+    this.#rearm();
+    return addresses;
+  }
+}
