@@ -40,6 +40,8 @@ import { FrameDispatch } from './frame-dispatch.ts';
 import { Handshake, localParameters, type HandshakeCids } from './handshake.ts';
 import { LossRecovery } from './loss-recovery.ts';
 import { Multipath } from './multipath.ts';
+import { FrameWriter } from './frame-writer.ts';
+import { PacketBuilder } from './packet-builder.ts';
 import { PacketReader } from './packet-reader.ts';
 import { PacketWriter } from './packet-writer.ts';
 import { RemoteCids, LocalCids } from './paths/cids.ts';
@@ -118,6 +120,7 @@ class Connection implements HostedConnection {
   readonly #multipath: Multipath;
   readonly #handshake: Handshake;
   readonly #reader: PacketReader;
+  readonly #builder: PacketBuilder;
   readonly #writer: PacketWriter;
   readonly #deadlines: Deadlines;
 
@@ -157,7 +160,9 @@ class Connection implements HostedConnection {
     this.#handshake = new Handshake(core, this.#recovery, this.#multipath, cids);
     dispatch.connect(this.#handshake, this.#recovery, this.#multipath);
     this.#reader = new PacketReader(core, dispatch, this.#handshake, this.#multipath);
-    this.#writer = new PacketWriter(core, this.#recovery, this.#handshake);
+    this.#builder = new PacketBuilder(core, this.#handshake);
+    const frames = new FrameWriter(core, this.#builder);
+    this.#writer = new PacketWriter(core, this.#handshake, this.#builder, frames);
     this.#deadlines = new Deadlines(core, this.#recovery, this.#multipath, this.#handshake);
 
     const path = this.#multipath.create(0, tuple, now);
@@ -177,7 +182,7 @@ class Connection implements HostedConnection {
 
   endBurst(now: Millis): void {
     this.#forwardStreamEvents();
-    this.#writer.afterPoll(now);
+    this.#recovery.armLossTimers(now);
     this.#core.wake();
     this.#rearm();
   }
@@ -185,7 +190,7 @@ class Connection implements HostedConnection {
   handleTimeout(now: Millis): void {
     this.#deadlines.handle(now);
     this.#forwardStreamEvents();
-    this.#writer.afterPoll(now);
+    this.#recovery.armLossTimers(now);
     this.#rearm();
   }
 
@@ -197,7 +202,7 @@ class Connection implements HostedConnection {
       // Only a bug of ours ends here; it must not take other connections with it.
       this.#core.fail(error, now);
     }
-    this.#writer.afterPoll(now);
+    this.#recovery.armLossTimers(now);
     this.#rearm();
     return count;
   }
@@ -358,7 +363,7 @@ class Connection implements HostedConnection {
 
   forceKeyUpdate(): void {
     const { confirmed, crypto } = this.#core;
-    if (confirmed && crypto.oneRtt !== undefined) this.#writer.requestKeyUpdate();
+    if (confirmed && crypto.oneRtt !== undefined) this.#builder.requestKeyUpdate();
   }
 
   exportKeyingMaterial(length: number, label: string, context: Uint8Array): Uint8Array {

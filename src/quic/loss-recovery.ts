@@ -104,7 +104,7 @@ export class LossRecovery {
         : this.#core.confirmed
           ? Math.min(ackDelayMs, this.#core.peerAckDelayMs)
           : ackDelayMs;
-    path.rtt.update(now - sentAt, delay);
+    path.rtt.update(now - sentAt, delay, now);
   }
 
   /** Declares packets lost that are too old or too far behind (RFC 9002 §6.1). */
@@ -196,8 +196,14 @@ export class LossRecovery {
     return core.side === 'server' || core.confirmed || core.crypto.handshake.space.largestAcked >= 0;
   }
 
+  /** Re-arms the loss timers of all paths; once per burst, not per packet. */
+  armLossTimers(now: Millis): void {
+    const { list } = this.#core.paths;
+    for (let i = 0; i < list.length; i++) this.#armLossTimer(list[i]!, now);
+  }
+
   /** Sets the path's loss timer: the earliest loss time, else the earliest PTO (RFC 9002 §A.8). */
-  armLossTimer(path: Path, now: Millis): void {
+  #armLossTimer(path: Path, now: Millis): void {
     const core = this.#core;
     if (path.abandoned !== undefined || !core.isOpen) {
       path.lossAt = Infinity;
