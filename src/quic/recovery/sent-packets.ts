@@ -2,7 +2,7 @@
  * Packets of one space that were sent and neither acknowledged nor declared lost (RFC 9002 §A.1).
  *
  * A ring indexed by packet number: insert, look-up and removal are O(1), an acknowledged range is one tight loop, and the
- * oldest packet is at hand for loss detection. Packets leave through exactly one of `take`, `takeRange`, `takeAll`.
+ * oldest packet is at hand for loss detection. A packet leaves exactly once.
  *
  * @module
  */
@@ -45,36 +45,37 @@ export interface SentPacket {
 
 /** The unacknowledged packets of one space. */
 export class SentPackets {
-  #slots: (SentPacket | undefined)[] = new Array<SentPacket | undefined>(INITIAL_CAPACITY).fill(undefined);
+  #slots: (SentPacket | undefined)[] = emptySlots(INITIAL_CAPACITY);
   #mask = INITIAL_CAPACITY - 1;
-  /** Number of the oldest tracked packet; equals `#next` when there is none. */
+  /** Number of the oldest packet in the ring; equals `#next` when there is none. */
   #base = 0;
   /** One above the largest number ever sent. */
   #next = 0;
+  /** Packets in the ring. */
   #count = 0;
-  #ackEliciting = 0;
+  #ackElicitingCount = 0;
   #bytesInFlight = 0;
   #lastAckElicitingSentAt: Millis = -Infinity;
-  /** Packets that nobody has to acknowledge and that are not in flight. */
+  /** Packets in the ring that are neither ack-eliciting nor in flight. */
   #ackOnly = 0;
-  /** No ack-only packet is tracked below this number. */
+  /** No such packet is below this number. */
   #ackOnlyFrom = 0;
-  /** Pushed out of the ring: lost, and reported as such by the next loss detection. */
+  /** Pushed out of the ring, oldest first: still outstanding until loss detection hands them out. */
   #evicted: SentPacket[] = [];
-  /** First and last of each range of numbers that were left out, oldest first. */
+  /** First and last number of each range that was left out, oldest first. */
   readonly #skips: number[] = [];
 
-  /** Packets tracked. */
+  /** Packets that are outstanding. */
   get count(): number {
-    return this.#count;
+    return this.#count + this.#evicted.length;
   }
 
-  /** Tracked packets that the peer has to acknowledge. */
+  /** Outstanding packets that the peer has to acknowledge. */
   get ackElicitingCount(): number {
-    return this.#ackEliciting;
+    return this.#ackElicitingCount;
   }
 
-  /** Bytes of tracked packets that count for congestion control. */
+  /** Bytes of outstanding packets that count for congestion control. */
   get bytesInFlight(): number {
     return this.#bytesInFlight;
   }
@@ -89,73 +90,217 @@ export class SentPackets {
     return this.#next;
   }
 
-  /** The tracked packet with the smallest number. */
+  /** The packet with the smallest number among those that {@link takeEvicted} would not return. */
   get oldest(): SentPacket | undefined {
-    return this.#slots[this.#base & this.#mask];
+    return this.#count === 0 ? undefined : this.#slots[this.#base & this.#mask];
   }
 
-  /** @throws {RangeError} when the number is not above all that were sent. */
+  /**
+   * Adds the packet that was just sent. Numbers between the last one and this one count as left out.
+   * @throws {RangeError} when the number is not above all that were sent.
+   */
   insert(packet: SentPacket): void {
     const number = packet.packetNumber;
-    this.#advanceTo(number);
-    if (number - this.#base > this.#mask) this.#makeRoom(number);
+    if (number === this.#next) this.#next = number + 1;
+    else this.#skipTo(number);
+    if (this.#count === 0) this.#base = number;
+    else if (number - this.#base > this.#mask) this.#makeRoom(number);
     this.#slots[number & this.#mask] = packet;
     this.#count++;
     if (packet.inFlight) this.#bytesInFlight += packet.size;
     if (packet.ackEliciting) {
-      this.#ackEliciting++;
+      this.#ackElicitingCount++;
       this.#lastAckElicitingSentAt = packet.timeSent;
-    } else if (!packet.inFlight) {
-      if (++this.#ackOnly > MAX_TRACKED_ACK_ONLY) this.#forgetAckOnly();
+    } else if (!packet.inFlight && ++this.#ackOnly > MAX_TRACKED_ACK_ONLY) {
+      this.#forgetOldestAckOnly();
     }
   }
 
-  /** A packet was sent of which nothing needs to be remembered: it may be acknowledged, but nothing follows from it. */
+  /** A packet was sent about which nothing needs to be remembered: its acknowledgment is legal and means nothing. */
   insertUntracked(packetNumber: number): void {
-    this.#advanceTo(packetNumber);
+    if (packetNumber === this.#next) this.#next = packetNumber + 1;
+    else this.#skipTo(packetNumber);
+    if (this.#count === 0) this.#base = this.#next;
+    else if (packetNumber - this.#base > this.#mask) this.#makeRoom(packetNumber);
   }
 
-  #advanceTo(number: number): void {
-    const next = this.#next;
-    if (number !== next) {
-      if (number < next) throw new RangeError(`packet number ${number} was used before (next is ${next})`);
-      this.#skips.push(next, number - 1);
-      if (this.#skips.length > 2 * MAX_TRACKED_SKIPS) this.#skips.splice(0, 2);
+  /** The packet if it is outstanding. */
+  get(packetNumber: number): SentPacket | undefined {
+    if (packetNumber >= this.#next) return undefined;
+    if (packetNumber >= this.#base) return this.#slots[packetNumber & this.#mask];
+    return this.#evicted.find((packet) => packet.packetNumber === packetNumber);
+  }
+
+  /** Removes a packet and returns it; undefined when it is not outstanding (any more). */
+  take(packetNumber: number): SentPacket | undefined {
+    if (packetNumber >= this.#next) return undefined;
+    if (packetNumber < this.#base) {
+      const at = this.#evicted.findIndex((packet) => packet.packetNumber === packetNumber);
+      if (at < 0) return undefined;
+      const evicted = this.#evicted.splice(at, 1)[0]!;
+      this.#uncount(evicted);
+      return evicted;
     }
-    this.#next = number + 1;
-    if (this.#count === 0) this.#base = number;
+    const slot = packetNumber & this.#mask;
+    const packet = this.#slots[slot];
+    if (packet === undefined) return undefined;
+    this.#slots[slot] = undefined;
+    this.#count--;
+    this.#uncount(packet);
+    if (packetNumber === this.#base) this.#advanceBase();
+    return packet;
   }
 
-  #makeRoom(number: number): void {
-    while (this.#count > 0 && number - this.#base >= MAX_TRACKED_SPAN) {
-      const oldest = this.#remove(this.#base)!;
-      if (!oldest.ackEliciting && !oldest.inFlight) continue;
-      this.#evicted.push(oldest);
-      // Still outstanding for everybody else until loss detection hands it out.
-      this.#count++;
-      this.#addCounters(oldest);
-      // Removal of the last packet in the ring leaves the base at the end.
-      this.#skipHoles();
+  /**
+   * Removes the outstanding packets from `low` to `high`, both included, and appends them to `out`, ascending.
+   * The work is bounded by the numbers in the ring, whatever the range.
+   * @returns How many there were.
+   */
+  takeRange(low: number, high: number, out: SentPacket[]): number {
+    const before = out.length;
+    if (this.#evicted.length > 0 && low < this.#base) this.#takeEvictedRange(low, high, out);
+    const slots = this.#slots;
+    const mask = this.#mask;
+    const end = high < this.#next ? high : this.#next - 1;
+    for (let number = low > this.#base ? low : this.#base; number <= end; number++) {
+      const packet = slots[number & mask];
+      if (packet === undefined) continue;
+      slots[number & mask] = undefined;
+      this.#count--;
+      this.#uncount(packet);
+      out.push(packet);
     }
-    if (this.#inRing === 0) this.#base = number;
-    let capacity = this.#mask + 1;
-    while (number - this.#base >= capacity) capacity *= 2;
-    if (capacity > this.#mask + 1) this.#resize(capacity);
+    if (low <= this.#base && out.length > before) this.#advanceBase();
+    return out.length - before;
   }
 
-  get #inRing(): number {
-    return this.#count - this.#evicted.length;
+  /** Removes all packets that were pushed out of the ring and appends them to `out`, ascending: they count as lost. */
+  takeEvicted(out: SentPacket[]): void {
+    if (this.#evicted.length > 0) this.#takeEvictedRange(0, Infinity, out);
   }
 
-  #resize(capacity: number): void {
-    const slots = new Array<SentPacket | undefined>(capacity).fill(undefined);
-    const mask = capacity - 1;
-    // Everything tracked lies below the number that is being inserted.
+  /** Removes everything and appends it to `out`, ascending: the keys or the path are gone (RFC 9002 §6.4). */
+  takeAll(out: SentPacket[]): void {
+    this.takeEvicted(out);
+    this.takeRange(this.#base, this.#next, out);
+  }
+
+  /** Calls `visit` for each outstanding packet, oldest first. Not for the packet path. */
+  forEach(visit: (packet: SentPacket) => void): void {
+    this.#evicted.forEach(visit);
     for (let number = this.#base; number < this.#next; number++) {
       const packet = this.#slots[number & this.#mask];
-      if (packet !== undefined && packet.packetNumber === number) slots[number & mask] = packet;
+      if (packet !== undefined) visit(packet);
     }
-    this.#slots = slots;
-    this.#mask = mask;
   }
+
+  /** True for numbers that were never sent: acknowledging one is PROTOCOL_VIOLATION (RFC 9000 §13.1). */
+  isUnsent(packetNumber: number): boolean {
+    return this.hasUnsent(packetNumber, packetNumber);
+  }
+
+  /** True when a number from `low` to `high`, both included, was never sent. */
+  hasUnsent(low: number, high: number): boolean {
+    if (high >= this.#next) return true;
+    const skips = this.#skips;
+    // Newest first: acknowledged ranges are near the end.
+    for (let i = skips.length - 2; i >= 0; i -= 2) {
+      if (skips[i + 1]! < low) return false;
+      if (skips[i]! <= high) return true;
+    }
+    return false;
+  }
+
+  /** True when all numbers from `low` to `high`, both included, were left out; also for an empty range. */
+  wereSkipped(low: number, high: number): boolean {
+    if (low > high) return true;
+    const skips = this.#skips;
+    for (let i = skips.length - 2; i >= 0; i -= 2) {
+      if (skips[i]! <= low) return skips[i + 1]! >= high;
+    }
+    return false;
+  }
+
+  #skipTo(number: number): void {
+    const next = this.#next;
+    if (number < next) throw new RangeError(`packet number ${number} was used before, next is ${next}`);
+    const skips = this.#skips;
+    skips.push(next, number - 1);
+    if (skips.length > 2 * MAX_TRACKED_SKIPS) skips.splice(0, 2);
+    this.#next = number + 1;
+  }
+
+  #uncount(packet: SentPacket): void {
+    if (packet.inFlight) this.#bytesInFlight -= packet.size;
+    if (packet.ackEliciting) this.#ackElicitingCount--;
+    else if (!packet.inFlight) this.#ackOnly--;
+  }
+
+  /** Moves the base up to the oldest packet in the ring. Each number is passed once. */
+  #advanceBase(): void {
+    if (this.#count === 0) {
+      this.#base = this.#next;
+      if (this.#mask >= SHRINK_ABOVE) {
+        this.#slots = emptySlots(INITIAL_CAPACITY);
+        this.#mask = INITIAL_CAPACITY - 1;
+      }
+      return;
+    }
+    const slots = this.#slots;
+    const mask = this.#mask;
+    let base = this.#base;
+    while (slots[base & mask] === undefined) base++;
+    this.#base = base;
+  }
+
+  /** Grows the ring so that `number` has a slot, or pushes the oldest packets out when it may not grow. */
+  #makeRoom(number: number): void {
+    while (this.#count > 0 && number - this.#base >= MAX_TRACKED_SPAN) {
+      const slot = this.#base & this.#mask;
+      const oldest = this.#slots[slot]!;
+      this.#slots[slot] = undefined;
+      this.#count--;
+      // Nothing depends on the fate of an ack-only packet; the others are lost, but only loss detection says so.
+      if (oldest.ackEliciting || oldest.inFlight) this.#evicted.push(oldest);
+      else this.#uncount(oldest);
+      this.#advanceBase();
+    }
+    if (this.#count === 0) this.#base = number;
+    let capacity = this.#mask + 1;
+    while (number - this.#base >= capacity) capacity *= 2;
+    if (capacity === this.#mask + 1) return;
+    const slots = emptySlots(capacity);
+    for (let n = this.#base; n < number; n++) slots[n & (capacity - 1)] = this.#slots[n & this.#mask];
+    this.#slots = slots;
+    this.#mask = capacity - 1;
+  }
+
+  /** Drops the oldest ack-only packet. Each number is passed once over all calls. */
+  #forgetOldestAckOnly(): void {
+    let number = this.#ackOnlyFrom > this.#base ? this.#ackOnlyFrom : this.#base;
+    for (; number < this.#next; number++) {
+      const packet = this.#slots[number & this.#mask];
+      if (packet === undefined || packet.ackEliciting || packet.inFlight) continue;
+      this.#ackOnlyFrom = number + 1;
+      this.take(number);
+      return;
+    }
+  }
+
+  #takeEvictedRange(low: number, high: number, out: SentPacket[]): void {
+    const kept: SentPacket[] = [];
+    for (const packet of this.#evicted) {
+      if (packet.packetNumber < low || packet.packetNumber > high) {
+        kept.push(packet);
+        continue;
+      }
+      this.#uncount(packet);
+      out.push(packet);
+    }
+    this.#evicted = kept;
+  }
+}
+
+function emptySlots(capacity: number): (SentPacket | undefined)[] {
+  return new Array<SentPacket | undefined>(capacity).fill(undefined);
 }
