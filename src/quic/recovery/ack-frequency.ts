@@ -57,10 +57,17 @@ export class AckFrequency {
   ): boolean {
     // draft-ietf-quic-ack-frequency §4: only ever larger sequence numbers.
     if (sequence <= this.#largestSequence) return false;
-    if (requestedMaxAckDelayUs < MIN_ACK_DELAY_US || requestedMaxAckDelayUs >= MAX_ACK_DELAY_LIMIT_MS * 1_000) {
-      throw new TransportError('PROTOCOL_VIOLATION', `requested max ack delay of ${requestedMaxAckDelayUs} us`, {
-        frameType: FRAME_TYPE,
-      });
+    if (
+      requestedMaxAckDelayUs < MIN_ACK_DELAY_US ||
+      requestedMaxAckDelayUs >= MAX_ACK_DELAY_LIMIT_MS * 1_000
+    ) {
+      throw new TransportError(
+        'PROTOCOL_VIOLATION',
+        `requested max ack delay of ${requestedMaxAckDelayUs} us`,
+        {
+          frameType: FRAME_TYPE,
+        },
+      );
     }
     this.#largestSequence = sequence;
     this.#policy = {

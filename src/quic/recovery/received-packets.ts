@@ -167,7 +167,8 @@ export class ReceivedPackets {
   /** True when a packet that is sent anyway should carry an ACK. */
   get hasAckToSend(): boolean {
     return (
-      (this.#ackEliciting > 0 || this.#immediate || this.#nonAckEliciting > LAZY_ACK_THRESHOLD) && this.#hasRanges
+      (this.#ackEliciting > 0 || this.#immediate || this.#nonAckEliciting > LAZY_ACK_THRESHOLD) &&
+      this.#hasRanges
     );
   }
 
@@ -185,7 +186,12 @@ export class ReceivedPackets {
    * @param ackDelayExponent - The one that we announced, 3 by default.
    * @returns Undefined when there is nothing to acknowledge, or not even one range fits: nothing was written.
    */
-  writeAck(w: Writer, pathId: number | undefined, now: Millis, ackDelayExponent: number): WrittenAck | undefined {
+  writeAck(
+    w: Writer,
+    pathId: number | undefined,
+    now: Millis,
+    ackDelayExponent: number,
+  ): WrittenAck | undefined {
     if (!this.#hasRanges) return undefined;
     const received = this.#received;
     const reportFrom = this.#reportFrom;

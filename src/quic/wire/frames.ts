@@ -71,7 +71,12 @@ export type Frame =
   | { readonly type: 'padding' }
   | { readonly type: 'ping' }
   | { readonly type: 'ack'; readonly delay: number; readonly ranges: readonly number[] }
-  | { readonly type: 'pathAck'; readonly pathId: PathId; readonly delay: number; readonly ranges: readonly number[] }
+  | {
+      readonly type: 'pathAck';
+      readonly pathId: PathId;
+      readonly delay: number;
+      readonly ranges: readonly number[];
+    }
   | { readonly type: 'resetStream'; readonly id: StreamId; readonly code: bigint; readonly finalSize: number }
   | { readonly type: 'stopSending'; readonly id: StreamId; readonly code: bigint }
   | { readonly type: 'crypto'; readonly offset: number; readonly data: Uint8Array }
@@ -127,7 +132,12 @@ export type Frame =
     }
   | { readonly type: 'datagram'; readonly data: Uint8Array }
   | { readonly type: 'pathAbandon'; readonly pathId: PathId; readonly code: number }
-  | { readonly type: 'pathStatus'; readonly pathId: PathId; readonly sequence: number; readonly status: PathStatus }
+  | {
+      readonly type: 'pathStatus';
+      readonly pathId: PathId;
+      readonly sequence: number;
+      readonly status: PathStatus;
+    }
   | { readonly type: 'maxPathId'; readonly max: number }
   | { readonly type: 'pathsBlocked'; readonly max: number }
   | { readonly type: 'pathCidsBlocked'; readonly pathId: PathId; readonly nextSequence: number }
@@ -205,7 +215,8 @@ function cidAndToken(r: Reader): {
 function streamCount(r: Reader): number {
   const limit = r.varintClamped();
   // Clamped values are at most 2^53 − 1; only exact ones above 2^60 are illegal, which clamping hides: re-checked here.
-  if (limit === Number.MAX_SAFE_INTEGER && isAboveStreamLimit(r)) throw new DecodeError('stream count above 2^60');
+  if (limit === Number.MAX_SAFE_INTEGER && isAboveStreamLimit(r))
+    throw new DecodeError('stream count above 2^60');
   return limit;
 }
 
@@ -341,7 +352,12 @@ for (const [type, status] of [
   [FRAME.PATH_STATUS_BACKUP, 'backup'],
   [FRAME.PATH_STATUS_AVAILABLE, 'available'],
 ] as const) {
-  define(type, 'PATH_STATUS', '1', (r) => ({ type: 'pathStatus', pathId: pathId(r), sequence: r.varint(), status })); // §4.3
+  define(type, 'PATH_STATUS', '1', (r) => ({
+    type: 'pathStatus',
+    pathId: pathId(r),
+    sequence: r.varint(),
+    status,
+  })); // §4.3
 }
 define(FRAME.PATH_NEW_CONNECTION_ID, 'PATH_NEW_CONNECTION_ID', '1', (r) => ({
   type: 'pathNewConnectionId', // §4.4
@@ -364,7 +380,11 @@ for (const [type, addr] of [
   [FRAME.OBSERVED_ADDRESS_V4, addrV4],
   [FRAME.OBSERVED_ADDRESS_V6, addrV6],
 ] as const) {
-  define(type, 'OBSERVED_ADDRESS', '1', (r) => ({ type: 'observedAddress', sequence: r.varint(), addr: addr(r) }));
+  define(type, 'OBSERVED_ADDRESS', '1', (r) => ({
+    type: 'observedAddress',
+    sequence: r.varint(),
+    addr: addr(r),
+  }));
 }
 for (const [type, addr] of [
   [FRAME.ADD_ADDRESS_V4, addrV4],
@@ -406,10 +426,14 @@ export function decodeFrame(r: Reader, space: FrameSpace): Frame {
       spec = specs.get(type);
     }
     if (spec === undefined) {
-      throw new TransportError('FRAME_ENCODING_ERROR', `unknown frame type 0x${type.toString(16)}`, { frameType: type });
+      throw new TransportError('FRAME_ENCODING_ERROR', `unknown frame type 0x${type.toString(16)}`, {
+        frameType: type,
+      });
     }
     if (!spec.spaces.includes(SPACE_LETTER[space])) {
-      throw new TransportError('PROTOCOL_VIOLATION', `${spec.name} in a ${space} packet`, { frameType: type });
+      throw new TransportError('PROTOCOL_VIOLATION', `${spec.name} in a ${space} packet`, {
+        frameType: type,
+      });
     }
     return spec.decode(r, type);
   } catch (error) {

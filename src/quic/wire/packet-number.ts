@@ -21,7 +21,8 @@ export function decodePacketNumber(truncated: number, length: number, largest: n
   const window = 2 ** (8 * length);
   const half = window / 2;
   const candidate = expected - (expected % window) + truncated;
-  if (candidate <= expected - half && candidate + window <= Number.MAX_SAFE_INTEGER) return candidate + window;
+  if (candidate <= expected - half && candidate + window <= Number.MAX_SAFE_INTEGER)
+    return candidate + window;
   if (candidate > expected + half && candidate >= window) return candidate - window;
   return candidate;
 }

@@ -4,7 +4,14 @@
  *
  * @module
  */
-import { createAead, createHeaderKey, type Aead, type AeadName, type HeaderKey, type PacketJob } from '#crypto/aead';
+import {
+  createAead,
+  createHeaderKey,
+  type Aead,
+  type AeadName,
+  type HeaderKey,
+  type PacketJob,
+} from '#crypto/aead';
 import { hashLength, hkdfExpandLabel, hkdfExtract, type HashName } from '#crypto/kdf';
 import { EMPTY, fromHex } from '../../base/bytes.ts';
 import type { CipherSuiteName } from '../../tls/session.ts';
@@ -68,7 +75,10 @@ export class PacketKeys {
     this.#suite = suite;
     this.secret = secret;
     // RFC 9001 §5.1.
-    this.aead = createAead(suite.aead, hkdfExpandLabel(suite.hash, secret, 'quic key', EMPTY, suite.keyLength));
+    this.aead = createAead(
+      suite.aead,
+      hkdfExpandLabel(suite.hash, secret, 'quic key', EMPTY, suite.keyLength),
+    );
     this.iv = hkdfExpandLabel(suite.hash, secret, 'quic iv', EMPTY, IV_BYTES);
     this.headerKey =
       headerKey ??
@@ -87,7 +97,10 @@ export class PacketKeys {
     const initial = hkdfExtract('sha256', INITIAL_SALT, dcid);
     const length = hashLength('sha256');
     const keys = (label: string): PacketKeys =>
-      PacketKeys.fromSecret('TLS_AES_128_GCM_SHA256', hkdfExpandLabel('sha256', initial, label, EMPTY, length));
+      PacketKeys.fromSecret(
+        'TLS_AES_128_GCM_SHA256',
+        hkdfExpandLabel('sha256', initial, label, EMPTY, length),
+      );
     const client = keys('client in');
     const server = keys('server in');
     return side === 'client' ? { read: server, write: client } : { read: client, write: server };

@@ -1,0 +1,337 @@
+/**
+ * Transport parameters (RFC 9000 §18, RFC 9221 §3, draft-ietf-quic-ack-frequency §3, draft-ietf-quic-multipath-21 §2.1,
+ * draft-seemann-quic-address-discovery; n0 NAT traversal: noq `noq-proto/src/transport_parameters.rs`).
+ *
+ * @module
+ */
+import { DecodeError, Reader, Writer } from '../../base/bytes.ts';
+import { randomBelow, randomBytes, type Rng } from '../../base/rng.ts';
+import type { AddressDiscoveryRole } from '../config.ts';
+import type { Side } from '../engine.ts';
+import { TransportError } from '../transport-error.ts';
+
+/** All parameters that we know. Absent ones have their default or are undefined. */
+export interface TransportParameters {
+  originalDestinationConnectionId: Uint8Array | undefined;
+  /** ms; 0: none. */
+  maxIdleTimeout: number;
+  /** 16 bytes. */
+  statelessResetToken: Uint8Array | undefined;
+  maxUdpPayloadSize: number;
+  initialMaxData: number;
+  initialMaxStreamDataBidiLocal: number;
+  initialMaxStreamDataBidiRemote: number;
+  initialMaxStreamDataUni: number;
+  initialMaxStreamsBidi: number;
+  initialMaxStreamsUni: number;
+  ackDelayExponent: number;
+  /** ms. */
+  maxAckDelay: number;
+  disableActiveMigration: boolean;
+  /** RFC 9000 §18.2 layout; we never use it. */
+  preferredAddress: Uint8Array | undefined;
+  activeConnectionIdLimit: number;
+  initialSourceConnectionId: Uint8Array | undefined;
+  retrySourceConnectionId: Uint8Array | undefined;
+  maxDatagramFrameSize: number | undefined;
+  initialMaxPathId: number | undefined;
+  greaseQuicBit: boolean;
+  /** µs. */
+  minAckDelay: number | undefined;
+  addressDiscovery: AddressDiscoveryRole | undefined;
+  /** How many addresses the sender takes, 1 to 255. */
+  natTraversal: number | undefined;
+}
+
+/** What an absent parameter means (RFC 9000 §18.2). */
+export const DEFAULT_TRANSPORT_PARAMETERS: Readonly<TransportParameters> = {
+  originalDestinationConnectionId: undefined,
+  maxIdleTimeout: 0,
+  statelessResetToken: undefined,
+  maxUdpPayloadSize: 65_527,
+  initialMaxData: 0,
+  initialMaxStreamDataBidiLocal: 0,
+  initialMaxStreamDataBidiRemote: 0,
+  initialMaxStreamDataUni: 0,
+  initialMaxStreamsBidi: 0,
+  initialMaxStreamsUni: 0,
+  ackDelayExponent: 3,
+  maxAckDelay: 25,
+  disableActiveMigration: false,
+  preferredAddress: undefined,
+  activeConnectionIdLimit: 2,
+  initialSourceConnectionId: undefined,
+  retrySourceConnectionId: undefined,
+  maxDatagramFrameSize: undefined,
+  initialMaxPathId: undefined,
+  greaseQuicBit: false,
+  minAckDelay: undefined,
+  addressDiscovery: undefined,
+  natTraversal: undefined,
+};
+
+type ParameterName = keyof TransportParameters;
+type NumericName = {
+  [K in ParameterName]: TransportParameters[K] extends number | undefined ? K : never;
+}[ParameterName];
+type BytesName = {
+  [K in ParameterName]: TransportParameters[K] extends Uint8Array | undefined ? K : never;
+}[ParameterName];
+
+interface NumericSpec {
+  readonly kind: 'number';
+  readonly id: number;
+  readonly name: NumericName;
+  readonly min?: number;
+  readonly max?: number;
+}
+interface BytesSpec {
+  readonly kind: 'bytes';
+  readonly id: number;
+  readonly name: BytesName;
+  readonly minLength: number;
+  readonly maxLength: number;
+  readonly serverOnly: boolean;
+}
+interface FlagSpec {
+  readonly kind: 'flag';
+  readonly id: number;
+  readonly name: 'disableActiveMigration' | 'greaseQuicBit';
+}
+interface RoleSpec {
+  readonly kind: 'role';
+  readonly id: number;
+  readonly name: 'addressDiscovery';
+}
+interface ByteSpec {
+  readonly kind: 'byte';
+  readonly id: number;
+  readonly name: 'natTraversal';
+}
+type Spec = NumericSpec | BytesSpec | FlagSpec | RoleSpec | ByteSpec;
+
+const number = (id: number, name: NumericName, limits: { min?: number; max?: number } = {}): NumericSpec => ({
+  kind: 'number',
+  id,
+  name,
+  ...limits,
+});
+const bytes = (
+  id: number,
+  name: BytesName,
+  minLength: number,
+  maxLength: number,
+  serverOnly: boolean,
+): BytesSpec => ({ kind: 'bytes', id, name, minLength, maxLength, serverOnly });
+
+const MAX_CID_BYTES = 20;
+
+/** Limits: RFC 9000 §18.2 unless noted. */
+const SPECS: readonly Spec[] = [
+  bytes(0x00, 'originalDestinationConnectionId', 0, MAX_CID_BYTES, true),
+  number(0x01, 'maxIdleTimeout'),
+  bytes(0x02, 'statelessResetToken', 16, 16, true),
+  number(0x03, 'maxUdpPayloadSize', { min: 1200 }),
+  number(0x04, 'initialMaxData'),
+  number(0x05, 'initialMaxStreamDataBidiLocal'),
+  number(0x06, 'initialMaxStreamDataBidiRemote'),
+  number(0x07, 'initialMaxStreamDataUni'),
+  number(0x08, 'initialMaxStreamsBidi', { max: 2 ** 60 }),
+  number(0x09, 'initialMaxStreamsUni', { max: 2 ** 60 }),
+  number(0x0a, 'ackDelayExponent', { max: 20 }),
+  number(0x0b, 'maxAckDelay', { max: 2 ** 14 - 1 }),
+  { kind: 'flag', id: 0x0c, name: 'disableActiveMigration' },
+  // 4+2 and 16+2 address bytes, cid length, cid of at least one byte, token.
+  bytes(0x0d, 'preferredAddress', 42, 61, true),
+  number(0x0e, 'activeConnectionIdLimit', { min: 2 }),
+  bytes(0x0f, 'initialSourceConnectionId', 0, MAX_CID_BYTES, false),
+  bytes(0x10, 'retrySourceConnectionId', 0, MAX_CID_BYTES, true),
+  number(0x20, 'maxDatagramFrameSize'), // RFC 9221 §3
+  number(0x3e, 'initialMaxPathId', { max: 2 ** 32 - 1 }), // draft-ietf-quic-multipath-21 §2.1
+  { kind: 'flag', id: 0x2ab2, name: 'greaseQuicBit' }, // RFC 9287 §3
+  number(0xff04_de1b, 'minAckDelay'), // draft-ietf-quic-ack-frequency §3
+  { kind: 'role', id: 0x9f81_a176, name: 'addressDiscovery' },
+  { kind: 'byte', id: 0x3d7f_9112_0401, name: 'natTraversal' }, // one raw byte, not a varint
+];
+const BY_ID = new Map(SPECS.map((spec) => [spec.id, spec]));
+const ROLES: readonly AddressDiscoveryRole[] = ['send', 'receive', 'both'];
+
+/**
+ * Encodes parameters in random order with one reserved parameter, as upstream does, so that nobody relies on either
+ * (RFC 9000 §18.1). Undefined ones and those at their default are left out.
+ */
+export function encodeTransportParameters(parameters: Partial<TransportParameters>, rng: Rng): Uint8Array {
+  const fields: Uint8Array[] = [];
+  for (const spec of SPECS) {
+    const value = parameters[spec.name];
+    if (value === undefined || value === DEFAULT_TRANSPORT_PARAMETERS[spec.name]) continue;
+    const w = new Writer();
+    w.varint(spec.id);
+    const body = new Writer();
+    writeValue(body, spec, value);
+    w.varint(body.pos);
+    w.put(body.written());
+    fields.push(w.copy());
+  }
+  fields.push(greaseParameter(rng));
+  // Fisher–Yates.
+  for (let i = fields.length - 1; i > 0; i--) {
+    const j = randomBelow(rng, i + 1);
+    [fields[i], fields[j]] = [fields[j]!, fields[i]!];
+  }
+  const w = new Writer();
+  for (const field of fields) w.put(field);
+  return w.copy();
+}
+
+function writeValue(w: Writer, spec: Spec, value: NonNullable<TransportParameters[ParameterName]>): void {
+  switch (spec.kind) {
+    case 'number':
+      w.varint(value as number);
+      return;
+    case 'bytes':
+      w.put(value as Uint8Array);
+      return;
+    case 'role':
+      w.varint(ROLES.indexOf(value as AddressDiscoveryRole));
+      return;
+    case 'byte':
+      w.u8(value as number);
+      return;
+    case 'flag':
+      return;
+  }
+}
+
+/** RFC 9000 §18.1: ids of the form 31 · N + 27 exist to be ignored. */
+function greaseParameter(rng: Rng): Uint8Array {
+  const w = new Writer();
+  const id = 31n * BigInt(randomBelow(rng, 2 ** 32)) * 0x1000_0000n + 27n;
+  w.varintBig(id % (1n << 62n));
+  const body = randomBytes(rng, randomBelow(rng, 16));
+  w.varint(body.length);
+  w.put(body);
+  return w.copy();
+}
+
+/**
+ * Decodes and checks parameters. Byte values are copies.
+ * @param sender - Whose parameters these are: a client must not send some.
+ * @throws {TransportError} TRANSPORT_PARAMETER_ERROR (RFC 9000 §7.4, §18.2).
+ */
+export function decodeTransportParameters(data: Uint8Array, sender: Side): TransportParameters {
+  const parameters: TransportParameters = { ...DEFAULT_TRANSPORT_PARAMETERS };
+  const seen = new Set<number>();
+  try {
+    const r = new Reader(data);
+    while (r.remaining > 0) {
+      // Reserved ids have up to 62 bits; those that do not fit a number are unknown to us anyway.
+      const id = r.varintBig();
+      const body = r.nested(r.varint());
+      const spec = id <= BigInt(Number.MAX_SAFE_INTEGER) ? BY_ID.get(Number(id)) : undefined;
+      if (spec === undefined) continue;
+      if (seen.has(spec.id)) throw invalid('a parameter appears twice');
+      seen.add(spec.id);
+      readValue(body, spec, parameters, sender);
+      if (body.remaining > 0) throw invalid(`${spec.name}: value does not fill its length`);
+    }
+  } catch (error) {
+    if (!(error instanceof DecodeError)) throw error;
+    throw new TransportError('TRANSPORT_PARAMETER_ERROR', `malformed: ${error.message}`, { cause: error });
+  }
+  // draft-ietf-quic-ack-frequency §3.
+  if (parameters.minAckDelay !== undefined && parameters.minAckDelay > parameters.maxAckDelay * 1_000) {
+    throw invalid('min_ack_delay above max_ack_delay');
+  }
+  return parameters;
+}
+
+function readValue(r: Reader, spec: Spec, parameters: TransportParameters, sender: Side): void {
+  switch (spec.kind) {
+    case 'number': {
+      const value = r.varintBig();
+      if (value < BigInt(spec.min ?? 0) || (spec.max !== undefined && value > BigInt(spec.max))) {
+        throw invalid(`${spec.name}: illegal value ${value}`);
+      }
+      const limit = BigInt(Number.MAX_SAFE_INTEGER);
+      parameters[spec.name] = Number(value > limit ? limit : value);
+      return;
+    }
+    case 'bytes': {
+      if (spec.serverOnly && sender === 'client') throw invalid(`${spec.name} from a client`);
+      const value = r.rest();
+      if (value.length < spec.minLength || value.length > spec.maxLength) {
+        throw invalid(`${spec.name}: ${value.length} bytes`);
+      }
+      parameters[spec.name] = value.slice();
+      return;
+    }
+    case 'flag':
+      parameters[spec.name] = true;
+      return;
+    case 'role': {
+      const role = ROLES[r.varintClamped()];
+      if (role === undefined) throw invalid('address discovery: unknown role');
+      parameters.addressDiscovery = role;
+      return;
+    }
+    case 'byte': {
+      const value = r.u8();
+      if (value === 0) throw invalid('NAT traversal: zero addresses');
+      parameters.natTraversal = value;
+      return;
+    }
+  }
+}
+
+function invalid(message: string): TransportError {
+  return new TransportError('TRANSPORT_PARAMETER_ERROR', message);
+}
+
+/** Not remembered with a ticket (RFC 9000 §7.4.1; the multipath draft adds its own, §2.1). */
+const FORGOTTEN: readonly ParameterName[] = [
+  'originalDestinationConnectionId',
+  'statelessResetToken',
+  'preferredAddress',
+  'initialSourceConnectionId',
+  'retrySourceConnectionId',
+  'ackDelayExponent',
+  'maxAckDelay',
+  'minAckDelay',
+  'initialMaxPathId',
+];
+
+/** What a client may assume about a server in 0-RTT: the remembered parameters without those of one connection. */
+export function forZeroRtt(remembered: TransportParameters): TransportParameters {
+  const parameters: Record<string, unknown> = { ...remembered };
+  for (const name of FORGOTTEN) parameters[name] = DEFAULT_TRANSPORT_PARAMETERS[name];
+  return parameters as unknown as TransportParameters;
+}
+
+/** Limits that a server must not lower when it accepts early data (RFC 9000 §7.4.1, RFC 9221 §3). */
+const NOT_LOWER: readonly NumericName[] = [
+  'activeConnectionIdLimit',
+  'initialMaxData',
+  'initialMaxStreamDataBidiLocal',
+  'initialMaxStreamDataBidiRemote',
+  'initialMaxStreamDataUni',
+  'initialMaxStreamsBidi',
+  'initialMaxStreamsUni',
+  'maxDatagramFrameSize',
+];
+
+/**
+ * Checks the parameters of a server that accepted early data against the ones that the client assumed.
+ * @throws {TransportError} PROTOCOL_VIOLATION (RFC 9000 §7.4.1).
+ */
+export function checkZeroRttAccepted(remembered: TransportParameters, fresh: TransportParameters): void {
+  const lowered =
+    NOT_LOWER.some((name) => (fresh[name] ?? 0) < (remembered[name] ?? 0)) ||
+    (remembered.greaseQuicBit && !fresh.greaseQuicBit) ||
+    // These two must not change at all: frames were sent under them (noq `validate_resumption_from`).
+    remembered.addressDiscovery !== fresh.addressDiscovery ||
+    remembered.natTraversal !== fresh.natTraversal;
+  if (lowered) {
+    throw new TransportError('PROTOCOL_VIOLATION', '0-RTT accepted with incompatible transport parameters');
+  }
+}

@@ -1,0 +1,190 @@
+// `npm run bench [-- NAME …] [--runs N]`: macro benchmarks over loopback, iroh-ts and its peers in turn within each run,
+// fresh processes every time; prints medians and ratios. Absolute figures mean little on a shared machine, ratios do.
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { runs: { type: 'string', default: '5' }, peers: { type: 'string', default: 'iroh-ts,number0' } },
+});
+const runs = Number(values.runs);
+const peers = values.peers.split(',');
+const worker = fileURLToPath(new URL('./worker.mjs', import.meta.url));
+
+function start(role, peer, workload, options, execArgv = ['--expose-gc']) {
+  const child = fork(worker, [role, peer, workload, JSON.stringify(options)], {
+    execArgv,
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+  });
+  const next = () =>
+    new Promise((resolve, reject) => {
+      child.once('message', resolve);
+      child.once('exit', (code) => reject(new Error(`${role} of ${peer} ended with code ${code}`)));
+    });
+  const ask = (message) => {
+    const answer = next();
+    child.send(message);
+    return answer;
+  };
+  const end = () =>
+    new Promise((resolve) => {
+      if (child.exitCode !== null) return resolve();
+      child.once('exit', resolve);
+      setTimeout(() => child.kill('SIGKILL'), 10_000).unref();
+    });
+  return { child, next, ask, end };
+}
+
+const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Runs `body(server, client)` with two fresh processes. */
+async function pair(peer, workload, options, body) {
+  const server = start('serve', peer, workload, options);
+  const { address } = await server.next();
+  const client = start('client', peer, workload, options);
+  try {
+    return await body(server, client, address);
+  } finally {
+    if (server.child.connected) server.child.send('close');
+    await Promise.all([server.end(), client.end()]);
+  }
+}
+
+const benches = {
+  bulk: {
+    unit: 'MB/s',
+    higherIsBetter: true,
+    run: (peer) =>
+      pair(peer, 'bulk', { seconds: 6 }, async (server, client, address) => {
+        const done = client.ask({ address });
+        await sleep(1_500);
+        const first = await server.ask('sample');
+        await sleep(4_000);
+        const last = await server.ask('sample');
+        await done;
+        return (last.bytes - first.bytes) / (last.at - first.at) / 1000;
+      }),
+  },
+  'handshakes-1': {
+    unit: '/s',
+    higherIsBetter: true,
+    run: (peer) =>
+      pair(
+        peer,
+        'handshakes',
+        { count: 1500, parallel: 1 },
+        async (_server, client, address) => (await client.ask({ address })).perSecond,
+      ),
+  },
+  'handshakes-50': {
+    unit: '/s',
+    higherIsBetter: true,
+    run: (peer) =>
+      pair(
+        peer,
+        'handshakes',
+        { count: 3000, parallel: 50 },
+        async (_server, client, address) => (await client.ask({ address })).perSecond,
+      ),
+  },
+  latency: {
+    unit: 'µs p50',
+    higherIsBetter: false,
+    run: (peer) =>
+      pair(
+        peer,
+        'requests',
+        { count: 5000, inFlight: 1 },
+        async (_server, client, address) => (await client.ask({ address })).p50,
+      ),
+  },
+  'requests-100': {
+    unit: '/s',
+    higherIsBetter: true,
+    run: (peer) =>
+      pair(
+        peer,
+        'requests',
+        { count: 50_000, inFlight: 100 },
+        async (_server, client, address) => (await client.ask({ address })).perSecond,
+      ),
+  },
+  memory: {
+    unit: 'KiB/conn',
+    higherIsBetter: false,
+    run: (peer) =>
+      pair(peer, 'idle', { count: 1000 }, async (server, client, address) => {
+        const before = await server.ask('sample');
+        await client.ask({ address });
+        await sleep(2_000);
+        const after = await server.ask('sample');
+        client.child.send('end');
+        return (after.rssKiB - before.rssKiB) / 1000;
+      }),
+  },
+  'idle-cpu': {
+    unit: 'ms/s',
+    higherIsBetter: false,
+    run: (peer) => idleCpu(peer, {}),
+  },
+  'idle-cpu-no-keep-alive': {
+    unit: 'ms/s',
+    higherIsBetter: false,
+    only: ['iroh-ts'],
+    run: (peer) =>
+      idleCpu(peer, {
+        transport: {
+          keepAliveIntervalMs: undefined,
+          pathKeepAliveIntervalMs: undefined,
+          maxIdleTimeoutMs: 120_000,
+          pathMaxIdleTimeoutMs: undefined,
+        },
+      }),
+  },
+};
+
+const idleCpu = (peer, options) =>
+  pair(peer, 'idle', { count: 1000, ...options }, async (server, client, address) => {
+    await client.ask({ address });
+    await sleep(3_000);
+    const before = await server.ask('sample');
+    await sleep(12_000);
+    const after = await server.ask('sample');
+    client.child.send('end');
+    return ((after.cpuMs - before.cpuMs) / (after.at - before.at)) * 1000;
+  });
+
+const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
+const format = (value) => (value >= 1000 ? Math.round(value).toLocaleString('en') : value.toPrecision(3));
+
+const names = positionals.length > 0 ? positionals : Object.keys(benches);
+console.log(`node ${process.version}, ${runs} runs each, peers in turn: median (min to max)`);
+for (const name of names) {
+  const bench = benches[name];
+  if (!bench) throw new Error(`no bench ${name}; there are ${Object.keys(benches).join(', ')}`);
+  const figures = new Map();
+  for (let run = 0; run < runs; run++) {
+    for (const peer of peers) {
+      if (bench.only && !bench.only.includes(peer)) continue;
+      const list = figures.get(peer) ?? [];
+      try {
+        list.push(await bench.run(peer));
+      } catch (error) {
+        console.error(`${name}, ${peer}: run failed: ${error.message}`);
+      }
+      figures.set(peer, list);
+    }
+  }
+  const ours = figures.get('iroh-ts') ?? [];
+  for (const [peer, list] of figures) {
+    if (list.length === 0) continue;
+    const ratio =
+      peer !== 'iroh-ts' && ours.length > 0
+        ? `   iroh-ts / ${peer} = ${(median(ours) / median(list)).toPrecision(3)}`
+        : '';
+    console.log(
+      `${name.padEnd(24)} ${peer.padEnd(10)} ${format(median(list)).padStart(8)} ${bench.unit} (${format(Math.min(...list))} to ${format(Math.max(...list))})${ratio}`,
+    );
+  }
+}
