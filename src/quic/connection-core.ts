@@ -21,6 +21,7 @@ import { LocalCids, RemoteCids, type CidIssuer, type PathCids, type RemoteCid } 
 import type { NatTraversal } from './paths/nat-traversal.ts';
 import { PathTable } from './paths/path-table.ts';
 import type { Path } from './paths/path.ts';
+import { AckFrequency } from './recovery/ack-frequency.ts';
 import type { Qlog } from './qlog.ts';
 import { connectionTable, type ConnectionState, type ConnectionTransition } from './state.ts';
 import type { Streams } from './streams/streams.ts';
@@ -58,6 +59,7 @@ export class ConnectionCore implements CidIssuer {
   readonly pathOfCid = new Map<number, PathId>();
   nat: NatTraversal | undefined;
   addressDiscovery = new AddressDiscovery(undefined, undefined);
+  readonly ackFrequency = new AckFrequency();
 
   /** The peer's parameters: remembered ones during 0-RTT, then the real ones. */
   peer: TransportParameters | undefined;
@@ -280,13 +282,7 @@ export class ConnectionCore implements CidIssuer {
     this.discardKeysAt = Infinity;
     this.noViablePathAt = Infinity;
     for (const path of this.paths.list) {
-      path.idleAt =
-        path.keepAliveAt =
-        path.lossAt =
-        path.pacedUntil =
-        path.mtuProbeAt =
-        path.discardAt =
-          Infinity;
+      path.idleAt = path.keepAliveAt = path.lossAt = path.pacedUntil = path.discardAt = Infinity;
       path.validation = undefined;
       if (path.established && path.abandoned === undefined) {
         this.emit({ type: 'pathAbandoned', path: path.id, reason: { type: 'connectionClosed' } });

@@ -6,6 +6,8 @@
 import type { Millis } from '../base/clock.ts';
 import type { Rng } from '../base/rng.ts';
 import type { Addr } from '../base/socket-addr.ts';
+import type { InitialKeys } from './incoming.ts';
+import type { QlogFactory } from './qlog.ts';
 import type { ClientTlsConfig, ServerTlsConfig } from '../tls/session.ts';
 import type { TransportConfig } from './config.ts';
 import type { ConnectionEvent, Datagram, FourTuple, QuicConnection, Transmit } from './engine.ts';
@@ -74,6 +76,7 @@ interface ConnectionInit {
   readonly tuple: FourTuple;
   readonly transport: TransportConfig;
   readonly now: Millis;
+  readonly qlog: QlogFactory | undefined;
 }
 
 export interface ClientConnectionInit extends ConnectionInit {
@@ -88,6 +91,8 @@ export interface ServerConnectionInit extends ConnectionInit {
   readonly tls: ServerTlsConfig;
   /** Destination cid of the client's first Initial: the Initial keys come from it. */
   readonly initialDcid: Uint8Array;
+  /** Keys of {@link initialDcid}. */
+  readonly initialKeys: InitialKeys;
   /** Set when a Retry preceded: cids for the transport parameters (RFC 9000 §7.3). */
   readonly retry: { readonly originalDcid: Uint8Array; readonly retryScid: Uint8Array } | undefined;
   /** Source cid of the client's first Initial. */

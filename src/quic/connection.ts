@@ -20,7 +20,7 @@ import type {
   HostedConnection,
   ServerConnectionInit,
 } from './connection-host.ts';
-import { CryptoLevels } from './crypto-levels.ts';
+import { CryptoLevels, type KeyPair } from './crypto-levels.ts';
 import { Datagrams } from './datagrams.ts';
 import { Deadlines } from './deadlines.ts';
 import type {
@@ -48,6 +48,7 @@ import { RemoteCids, LocalCids } from './paths/cids.ts';
 import { NatTraversalError } from './paths/nat-traversal.ts';
 import type { ConnectionStats, PathStats } from './stats.ts';
 import { Streams } from './streams/streams.ts';
+import { PacketKeys } from './wire/protection.ts';
 import { encodeTransportParameters, type TransportParameters } from './wire/transport-parameters.ts';
 
 /** Length of the random destination cid of a client's first Initial; upstream's (RFC 9000 §7.2 asks for 8 or more). */
@@ -70,7 +71,7 @@ export function createClientConnection(init: ClientConnectionInit): HostedConnec
     });
     return {
       tls,
-      initialDcid,
+      initialKeys: PacketKeys.initial(initialDcid, 'client'),
       remoteCid: initialDcid,
       cids: { originalDcid: initialDcid, retryScid: undefined, remoteScid: undefined },
       validated: false,
@@ -96,7 +97,7 @@ export function createServerConnection(init: ServerConnectionInit): HostedConnec
     });
     return {
       tls,
-      initialDcid: init.initialDcid,
+      initialKeys: init.initialKeys,
       remoteCid: init.clientCid,
       cids: { originalDcid: init.initialDcid, retryScid: undefined, remoteScid: init.clientCid },
       validated: init.remoteValidated,
@@ -106,7 +107,7 @@ export function createServerConnection(init: ServerConnectionInit): HostedConnec
 
 interface Beginning {
   readonly tls: TlsSession;
-  readonly initialDcid: Uint8Array;
+  readonly initialKeys: KeyPair;
   readonly remoteCid: Uint8Array;
   readonly cids: HandshakeCids;
   readonly validated: boolean;
@@ -148,11 +149,11 @@ class Connection implements HostedConnection {
     core.localHandshakeCid = issued.cid;
     core.localResetToken = issued.resetToken;
 
-    const { tls, initialDcid, remoteCid, cids, validated } = begin(core);
+    const { tls, initialKeys, remoteCid, cids, validated } = begin(core);
     const local = new LocalCids();
     local.addHandshakeCid(issued);
     core.cids.set(0, { local, remote: new RemoteCids(remoteCid), blockedPending: false });
-    core.crypto = new CryptoLevels(side, tls, initialDcid, config, host.rng);
+    core.crypto = new CryptoLevels(side, tls, initialKeys, config, host.rng);
 
     const dispatch = new FrameDispatch(core);
     this.#recovery = new LossRecovery(core, dispatch);

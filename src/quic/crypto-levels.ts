@@ -55,15 +55,15 @@ export class CryptoLevels {
   readonly #config: TransportConfig;
   readonly #rng: Rng;
 
-  constructor(side: Side, tls: TlsSession, initialDcid: Uint8Array, config: TransportConfig, rng: Rng) {
+  constructor(side: Side, tls: TlsSession, initialKeys: KeyPair, config: TransportConfig, rng: Rng) {
     this.#side = side;
     this.tls = tls;
     this.#config = config;
     this.#rng = rng;
-    this.setInitialKeys(initialDcid);
+    this.initial.keys = initialKeys;
   }
 
-  /** Initial keys follow from the client's first destination cid, or from a Retry's source cid (RFC 9001 §5.2). */
+  /** Client: after a Retry, Initial keys follow from its source cid (RFC 9001 §5.2). */
   setInitialKeys(dcid: Uint8Array): void {
     this.initial.keys = PacketKeys.initial(dcid, this.#side);
   }

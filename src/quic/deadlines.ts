@@ -35,7 +35,7 @@ export class Deadlines {
     const { list } = core.paths;
     for (let i = 0; i < list.length; i++) {
       const path = list[i]!;
-      at = Math.min(at, path.idleAt, path.keepAliveAt, path.lossAt, path.pacedUntil, path.mtu.nextProbeAt);
+      at = Math.min(at, path.idleAt, path.keepAliveAt, path.lossAt, path.pacedUntil, this.#mtuProbeAt(path));
       if (path.discardAt < at) at = path.discardAt;
       const ack = path.space.received.ackDeadline;
       if (ack !== undefined && ack < at) at = ack;
@@ -44,6 +44,12 @@ export class Deadlines {
     }
     if (core.nat !== undefined) at = Math.min(at, core.nat.deadline);
     return at;
+  }
+
+  /** A probe that could leave at once needs no timer: the next poll sends it. */
+  #mtuProbeAt(path: Path): Millis {
+    if (!this.#core.confirmed || !path.validated || path.abandoned !== undefined) return Infinity;
+    return path.mtu.nextProbeAt;
   }
 
   /** Acts on everything that is due. */

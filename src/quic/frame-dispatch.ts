@@ -9,7 +9,6 @@ import type { Millis } from '../base/clock.ts';
 import type { ConnectionCore } from './connection-core.ts';
 import type { Datagram } from './engine.ts';
 import type { Handshake } from './handshake.ts';
-import { LOCAL_MIN_ACK_DELAY_US } from './handshake.ts';
 import type { FrameOwners, LossRecovery } from './loss-recovery.ts';
 import type { Multipath } from './multipath.ts';
 import { notNegotiated } from './paths/path-table.ts';
@@ -140,19 +139,18 @@ export class FrameDispatch implements FrameOwners {
         core.closedByPeer({ type: 'applicationClosed', code: frame.code, reason: frame.reason.slice() }, now);
         return;
       case 'immediateAck':
-        space.received.requestImmediateAck(now);
+        space.received.requestImmediateAck();
         return;
       case 'ackFrequency':
-        if (frame.maxAckDelay < LOCAL_MIN_ACK_DELAY_US) {
-          throw new TransportError('PROTOCOL_VIOLATION', 'ACK_FREQUENCY asks for less than min_ack_delay');
-        }
-        for (const each of core.paths.list) {
-          each.space.received.setAckFrequency(
+        if (
+          core.ackFrequency.handleFrame(
             frame.sequence,
             frame.ackElicitingThreshold,
-            frame.maxAckDelay / 1_000,
+            frame.maxAckDelay,
             frame.reorderingThreshold,
-          );
+          )
+        ) {
+          for (const each of core.paths.list) each.space.received.setPolicy(core.ackFrequency.policy);
         }
         return;
       case 'pathAbandon':

@@ -16,15 +16,13 @@ import type { Multipath } from './multipath.ts';
 import { AddressDiscovery } from './paths/address-discovery.ts';
 import { ACTIVE_CID_LIMIT } from './paths/cids.ts';
 import { NatTraversal } from './paths/nat-traversal.ts';
+import { MIN_ACK_DELAY_US } from './recovery/ack-frequency.ts';
 import { TransportError } from './transport-error.ts';
 import {
   checkZeroRttAccepted,
   decodeTransportParameters,
   type TransportParameters,
 } from './wire/transport-parameters.ts';
-
-/** Smallest acknowledgment delay that we can be asked for, µs: timers have milliseconds. */
-export const LOCAL_MIN_ACK_DELAY_US = 1_000;
 
 /** The connection ids that the transport parameters must name (RFC 9000 §7.3). */
 export interface HandshakeCids {
@@ -48,7 +46,7 @@ export function localParameters(config: TransportConfig, side: Side): Partial<Tr
     initialMaxStreamsBidi: config.maxConcurrentBidiStreams,
     initialMaxStreamsUni: config.maxConcurrentUniStreams,
     activeConnectionIdLimit: ACTIVE_CID_LIMIT,
-    minAckDelay: LOCAL_MIN_ACK_DELAY_US,
+    minAckDelay: MIN_ACK_DELAY_US,
     disableActiveMigration: side === 'server' && !config.migration,
     // RFC 9221 §3: bytes of a DATAGRAM frame; upstream announces 65535 whatever its buffer.
     maxDatagramFrameSize: config.datagramReceiveBufferSize === undefined ? undefined : 65_535,

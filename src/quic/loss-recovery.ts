@@ -15,6 +15,8 @@ import { TransportError } from './transport-error.ts';
 
 /** Packets that a probe time-out sends (RFC 9002 §6.2.4). */
 const PROBES_PER_PTO = 2;
+/** After this many PTOs no acknowledgment of a lost packet is expected any more; noq `drain_lost_packets`. */
+const SPURIOUS_LOSS_PTO_COUNT = 2;
 
 /** Where frames go when their packet's fate is known. */
 export interface FrameOwners {
@@ -46,10 +48,16 @@ export class LossRecovery {
     const acked = this.#acked;
     acked.length = 0;
     for (let i = 0; i < ranges.length; i += 2) {
-      if (!space.sent.takeRange(ranges[i + 1]!, ranges[i]!, acked)) {
+      const high = ranges[i]!;
+      const low = ranges[i + 1]!;
+      if (space.sent.hasUnsent(low, high)) {
         throw new TransportError('PROTOCOL_VIOLATION', 'acknowledgment of a packet that was not sent');
       }
+      space.sent.takeRange(low, high, acked);
+      space.lost.onAcked(low, high);
     }
+    // Late, not lost: the peer or the network reordered. What was sent again stays sent.
+    if (space.lost.takeVerdict()) path.controller.onSpuriousCongestion();
     if (largest > space.largestAcked) space.largestAcked = largest;
     if (acked.length === 0) return;
     if (core.crypto.oneRtt !== undefined && space.name === 'oneRtt' && largest >= space.firstInKeyPhase) {
@@ -59,21 +67,18 @@ export class LossRecovery {
     const { controller, appLimited, rtt } = path;
     for (let i = 0; i < acked.length; i++) {
       const packet = acked[i]!;
-      if (packet.declaredLost) {
-        // Late, not lost: the peer reordered. What was sent again stays sent.
-        controller.onSpuriousCongestion();
-        continue;
-      }
       if (packet.inFlight) {
         path.inFlight -= packet.size;
         controller.onAcked(now, packet.timeSent, packet.size, appLimited, rtt);
       }
-      if (packet.isMtuProbe) path.mtu.onProbeAcked(packet.size, now);
-      else if (space.name === 'oneRtt') path.mtu.onNonProbeAcked(packet.packetNumber, packet.size);
+      if (packet.isMtuProbe) {
+        if (path.mtu.onProbeAcked(packet)) controller.onMtuUpdate(path.mtu.current);
+      } else if (space.name === 'oneRtt') {
+        path.mtu.onNonProbeAcked(packet.packetNumber, packet.size);
+      }
       const frames = packet.frames;
       for (let j = 0; j < frames.length; j++) this.#owners.onFrameAcked(frames[j]!, path, space);
     }
-    controller.onMtuUpdate(path.mtu.current);
     controller.onAcksDone(now, path.inFlight, appLimited, largest);
     // RFC 9002 §6.2.1: a client must keep backing off until it knows that the server validated its address.
     if (this.#peerValidatedUs()) path.ptoCount = 0;
@@ -111,6 +116,7 @@ export class LossRecovery {
   detectLost(path: Path, space: PacketSpace, now: Millis): void {
     const lost = this.#lost;
     lost.length = 0;
+    space.lost.forgetOlderThan(SPURIOUS_LOSS_PTO_COUNT * path.basePto(this.#core.peerAckDelayMs), now);
     space.lossTime = detectLost(space.sent, space.largestAcked, path.rtt, now, lost) ?? Infinity;
     if (lost.length > 0) this.#onLost(path, space, lost, now);
   }
@@ -125,10 +131,11 @@ export class LossRecovery {
       if (packet.isMtuProbe) {
         // RFC 9000 §14.4: a lost probe says nothing about congestion.
         path.lostMtuProbes++;
-        path.mtu.onProbeLost(now);
+        path.mtu.onProbeLost(packet);
       } else {
         path.lostPackets++;
         path.lostBytes += packet.size;
+        space.lost.add(packet.packetNumber, packet.timeSent);
         if (packet.inFlight) {
           bytes += packet.size;
           last = packet;
@@ -141,7 +148,8 @@ export class LossRecovery {
       path.controller.onMtuUpdate(path.mtu.current);
     }
     if (last === undefined) return;
-    const persistent = isPersistentCongestion(lost, path.rtt, this.#core.peerAckDelayMs);
+    const persistent = isPersistentCongestion(lost, space.sent, path.rtt, this.#core.peerAckDelayMs);
+    if (persistent) path.rtt.onPersistentCongestion();
     path.congestionEvents++;
     path.controller.onCongestionEvent(now, last.timeSent, persistent, false, bytes, last.packetNumber);
   }
@@ -276,12 +284,9 @@ export class LossRecovery {
   #resendOldest(path: Path, space: PacketSpace): void {
     let found = 0;
     space.sent.forEach((packet) => {
-      if (found >= PROBES_PER_PTO) return false;
-      if (packet.ackEliciting && packet.frames.length > 0) {
-        found++;
-        this.#release(packet, path, space);
-      }
-      return true;
+      if (found >= PROBES_PER_PTO || !packet.ackEliciting || packet.frames.length === 0) return;
+      found++;
+      this.#release(packet, path, space);
     });
   }
 }

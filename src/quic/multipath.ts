@@ -30,6 +30,7 @@ export class Multipath {
     const core = this.#core;
     const path = new Path(id, tuple, core.config, LOCAL_MAX_ACK_DELAY_MS, now);
     core.paths.add(path);
+    path.space.received.setPolicy(core.ackFrequency.policy);
     if (core.peer !== undefined) path.mtu.onPeerMaxUdpPayloadSize(core.peer.maxUdpPayloadSize);
     core.registerResetToken(path, core.cids.get(id)?.remote.active);
     core.addressDiscovery.queueReport(id);
@@ -200,11 +201,11 @@ export class Multipath {
     if (path.abandoned !== undefined) return;
     const core = this.#core;
     path.abandoned = { reason, code, framePending: true, peerAbandoned: false };
-    path.idleAt = path.keepAliveAt = path.lossAt = path.pacedUntil = path.mtuProbeAt = Infinity;
+    path.idleAt = path.keepAliveAt = path.lossAt = path.pacedUntil = Infinity;
     path.validation = undefined;
     path.responses.length = 0;
     this.#recovery.forgetPath(path);
-    if (path.space.received.hasAckToSend) path.space.received.requestImmediateAck(now);
+    if (path.space.received.hasAckToSend) path.space.received.requestImmediateAck();
     core.qlog?.pathAbandoned(path.id, reason, now);
     if (core.isOpen) core.emit({ type: 'pathAbandoned', path: path.id, reason });
     if (core.paths.openCount() === 0 && core.noViablePathAt === Infinity) {

@@ -19,7 +19,7 @@ import type { PacketSpace } from './spaces.ts';
 import { TransportError } from './transport-error.ts';
 import { decodeFrame, isAckEliciting, isProbing, type FrameSpace } from './wire/frames.ts';
 import { decodePacketNumber } from './wire/packet-number.ts';
-import { decodeLongHeader, type LongHeader } from './wire/packet.ts';
+import { decodeLongHeader, type LongHeader, type NumberedHeader, type RetryHeader } from './wire/packet.ts';
 import { removeHeaderProtection, type PacketKeys } from './wire/protection.ts';
 import { verifyRetryIntegrity } from './wire/retry.ts';
 
@@ -165,7 +165,7 @@ export class PacketReader {
     }
   }
 
-  #readRetry(datagram: Datagram, header: Extract<LongHeader, { type: 'retry' }>): void {
+  #readRetry(datagram: Datagram, header: RetryHeader): void {
     const { originalDcid } = this.#handshake.cids;
     // RFC 9000 §17.2.5.2: once, before anything else, with a token, from another id than ours; RFC 9001 §5.8.
     if (
@@ -179,12 +179,7 @@ export class PacketReader {
     this.#handshake.onRetry(header.scid.slice(), header.token.slice());
   }
 
-  #readHandshakeLevel(
-    datagram: Datagram,
-    header: Extract<LongHeader, { type: 'initial' | 'handshake' }>,
-    level: HandshakeLevel,
-    now: Millis,
-  ): void {
+  #readHandshakeLevel(datagram: Datagram, header: NumberedHeader, level: HandshakeLevel, now: Millis): void {
     const core = this.#core;
     if (level.discarded) return this.#drop();
     if (level.keys === undefined) {
@@ -207,7 +202,7 @@ export class PacketReader {
 
   #openLong(
     datagram: Datagram,
-    header: Extract<LongHeader, { type: 'initial' | 'handshake' | 'zeroRtt' }>,
+    header: NumberedHeader,
     keys: PacketKeys,
     space: PacketSpace,
     path: Path,

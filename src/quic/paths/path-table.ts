@@ -80,7 +80,7 @@ export class PathTable {
 
   /** The id that the next path of this side gets: one above all that were used. */
   nextId(): PathId {
-    return (this.#used.max ?? -1) + 1;
+    return this.#used.max + 1;
   }
 
   /** Paths that are not abandoned. */

@@ -84,7 +84,6 @@ export class Path {
   keepAliveAt: Millis = Infinity;
   lossAt: Millis = Infinity;
   pacedUntil: Millis = Infinity;
-  mtuProbeAt: Millis = Infinity;
   /** When the state of an abandoned path may go. */
   discardAt: Millis = Infinity;
   /** An ack-eliciting packet was sent since the last one was received: restarts the idle timer only once. */
@@ -110,9 +109,9 @@ export class Path {
     this.#config = config;
     this.space = new PacketSpace('oneRtt', maxAckDelayMs);
     this.rtt = new RttEstimator(config.initialRttMs);
-    this.controller = createController(config.congestionControl, config.initialMtu, now);
+    this.controller = createController(config.congestionControl, config.initialMtu);
     this.pacer = new Pacer();
-    this.mtu = new MtuDiscovery(config, now);
+    this.mtu = new MtuDiscovery(config);
     this.maxIdleMs = config.pathMaxIdleTimeoutMs;
     this.keepAliveMs = config.pathKeepAliveIntervalMs;
   }
@@ -148,9 +147,9 @@ export class Path {
   /** RFC 9000 §9.4: a new network has its own RTT, window and MTU. */
   resetMeasurements(now: Millis): void {
     this.rtt = new RttEstimator(this.#config.initialRttMs);
-    this.controller = createController(this.#config.congestionControl, this.#config.initialMtu, now);
+    this.controller = createController(this.#config.congestionControl, this.#config.initialMtu);
     this.pacer = new Pacer();
-    this.mtu = new MtuDiscovery(this.#config, now);
+    this.mtu = new MtuDiscovery(this.#config);
     this.ptoCount = 0;
   }
 

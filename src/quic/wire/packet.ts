@@ -28,16 +28,26 @@ interface HeaderBase {
   readonly scid: Uint8Array;
 }
 
-/** A long header. `pnOffset` is where the protected packet number begins. */
-export type LongHeader =
-  | (HeaderBase & {
-      readonly type: 'initial' | 'handshake' | 'zeroRtt';
-      readonly pnOffset: number;
-      /** Initial only, else empty. */
-      readonly token: Uint8Array;
-    })
-  | (HeaderBase & { readonly type: 'retry'; readonly token: Uint8Array })
-  | (HeaderBase & { readonly type: 'versionNegotiation'; readonly versions: readonly number[] });
+/** Header of a packet with a number. */
+export interface NumberedHeader extends HeaderBase {
+  readonly type: 'initial' | 'handshake' | 'zeroRtt';
+  /** Where the protected packet number begins. */
+  readonly pnOffset: number;
+  /** Initial only, else empty. */
+  readonly token: Uint8Array;
+}
+
+export interface RetryHeader extends HeaderBase {
+  readonly type: 'retry';
+  readonly token: Uint8Array;
+}
+
+export interface VersionNegotiationHeader extends HeaderBase {
+  readonly type: 'versionNegotiation';
+  readonly versions: readonly number[];
+}
+
+export type LongHeader = NumberedHeader | RetryHeader | VersionNegotiationHeader;
 
 /** What RFC 8999 §5.1 lets us read of any long header, whatever its version. */
 export interface InvariantHeader {

@@ -1,0 +1,137 @@
+/**
+ * Connection attempts that the application has not decided about, with what arrived for them so far (RFC 9000 §5.2.2;
+ * limits as noq `noq-proto/src/endpoint.rs`).
+ *
+ * @module
+ */
+import { Reader } from '../base/bytes.ts';
+import type { Millis } from '../base/clock.ts';
+import type { Addr } from '../base/socket-addr.ts';
+import { peekClientHello } from '../tls/client-hello.ts';
+import type { Datagram, IncomingRef } from './engine.ts';
+import { TransportError } from './transport-error.ts';
+import { decodeFrame } from './wire/frames.ts';
+import type { NumberedHeader } from './wire/packet.ts';
+import { removeHeaderProtection, type PacketKeys } from './wire/protection.ts';
+
+/** Undecided attempts at a time; more are dropped. noq `max_incoming`. */
+export const MAX_INCOMING = 65_536;
+/** Bytes kept per attempt, and for all of them together; noq `incoming_buffer_size`, `incoming_buffer_size_total`. */
+export const MAX_INCOMING_BUFFER_BYTES = 10 * 1_024 * 1_024;
+export const MAX_INCOMING_TOTAL_BYTES = 100 * 1_024 * 1_024;
+
+/** Initial keys of a client's destination cid, as the server uses them. */
+export interface InitialKeys {
+  readonly read: PacketKeys;
+  readonly write: PacketKeys;
+}
+
+/** What a Retry token proved. */
+export interface RetryProof {
+  readonly originalDcid: Uint8Array;
+  readonly retryScid: Uint8Array;
+}
+
+/** An undecided attempt. */
+export class PendingIncoming implements IncomingRef {
+  readonly remote: Addr;
+  readonly local: Addr;
+  readonly remoteValidated: boolean;
+  /** Destination and source cid of the client's Initial; copies. */
+  readonly dcid: Uint8Array;
+  readonly scid: Uint8Array;
+  /** {@link dcid} as the key under which the attempt is found. */
+  readonly route: string;
+  readonly keys: InitialKeys;
+  readonly retry: RetryProof | undefined;
+  readonly receivedAt: Millis;
+  /** Everything that arrived, the first Initial first. */
+  readonly datagrams: Datagram[] = [];
+  bytes = 0;
+  isDecided = false;
+  /** Plaintext of the first Initial. */
+  readonly #firstPayload: Uint8Array;
+
+  constructor(
+    datagram: Datagram,
+    header: NumberedHeader,
+    route: string,
+    keys: InitialKeys,
+    firstPayload: Uint8Array,
+    proof: { readonly validated: boolean; readonly retry: RetryProof | undefined },
+    now: Millis,
+  ) {
+    this.remote = datagram.from;
+    this.local = datagram.local;
+    this.dcid = header.dcid.slice();
+    this.scid = header.scid.slice();
+    this.route = route;
+    this.keys = keys;
+    this.remoteValidated = proof.validated;
+    this.retry = proof.retry;
+    this.receivedAt = now;
+    this.#firstPayload = firstPayload;
+  }
+
+  /** Keeps a datagram; false when this attempt has enough. */
+  push(datagram: Datagram): boolean {
+    if (this.bytes + datagram.data.length > MAX_INCOMING_BUFFER_BYTES) return false;
+    this.datagrams.push(datagram);
+    this.bytes += datagram.data.length;
+    return true;
+  }
+
+  get offeredAlpns(): readonly Uint8Array[] | undefined {
+    return peekClientHello(cryptoPrefix(this.#firstPayload))?.alpns;
+  }
+}
+
+/** The CRYPTO bytes of a packet from offset 0 on, as far as they are contiguous. */
+function cryptoPrefix(payload: Uint8Array): Uint8Array {
+  const pieces: { readonly offset: number; readonly data: Uint8Array }[] = [];
+  const reader = new Reader(payload);
+  try {
+    while (reader.remaining > 0) {
+      const frame = decodeFrame(reader, 'initial');
+      if (frame.type === 'crypto') pieces.push(frame);
+    }
+  } catch (error) {
+    if (!(error instanceof TransportError)) throw error;
+  }
+  pieces.sort((a, b) => a.offset - b.offset);
+  const prefix = new Uint8Array(payload.length);
+  let length = 0;
+  for (const { offset, data } of pieces) {
+    if (offset > length) break;
+    prefix.set(data.subarray(length - offset), length);
+    length = Math.max(length, offset + data.length);
+  }
+  return prefix.subarray(0, length);
+}
+
+/**
+ * Opens a client's first Initial without touching the datagram: what does not authenticate deserves no state.
+ * @returns Its plaintext, or undefined.
+ */
+export function openFirstInitial(
+  datagram: Datagram,
+  header: NumberedHeader,
+  keys: PacketKeys,
+): Uint8Array | undefined {
+  const { pnOffset } = header;
+  if (header.end - pnOffset < 20) return undefined;
+  const bytes = datagram.data.slice(0, header.end);
+  const mask = keys.headerKey.masks(bytes.subarray(pnOffset + 4, pnOffset + 20), 1);
+  const pnLength = removeHeaderProtection(bytes, 0, pnOffset, mask, 0);
+  let packetNumber = 0;
+  for (let i = 0; i < pnLength; i++) packetNumber = packetNumber * 256 + bytes[pnOffset + i]!;
+  const nonce = new Uint8Array(12);
+  keys.writeNonce(nonce, 0, packetNumber);
+  return keys.aead.open({
+    bytes,
+    headerStart: 0,
+    payloadStart: pnOffset + pnLength,
+    payloadEnd: header.end,
+    nonce,
+  });
+}
