@@ -93,8 +93,8 @@ function canonicalIp(bytes: Uint8Array): Uint8Array {
 }
 
 function parseIp(text: string): Uint8Array {
-  const bare = text.split('%', 1)[0]!;
-  const bytes = bare.includes(':') ? parseIpv6(bare) : parseIpv4(bare);
+  // Only IPv6 has zones (RFC 4007 §11).
+  const bytes = text.includes(':') ? parseIpv6(text.split('%', 1)[0]!) : parseIpv4(text);
   if (!bytes) throw new DecodeError(`not an ip address: ${text}`);
   return bytes;
 }
