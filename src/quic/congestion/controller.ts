@@ -46,6 +46,6 @@ export interface CongestionController {
 }
 
 /** @param mtu - UDP payload bytes; the initial and the smallest window follow from it. */
-export function createController(name: CongestionControl, mtu: number, now: Millis): CongestionController {
-  return name === 'cubic' ? new Cubic(mtu, now) : new NewReno(mtu, now);
+export function createController(name: CongestionControl, mtu: number): CongestionController {
+  return name === 'cubic' ? new Cubic(mtu) : new NewReno(mtu);
 }

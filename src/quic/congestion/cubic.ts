@@ -46,7 +46,7 @@ export class Cubic implements CongestionController {
   /** Since when ACKs find the window under-used; NaN while they do not. */
   #limitedSince: Millis = NaN;
 
-  constructor(mtu: number, _now: Millis) {
+  constructor(mtu: number) {
     this.#mtu = mtu;
     this.#state = {
       window: initialWindow(mtu),

@@ -23,7 +23,7 @@ export class NewReno implements CongestionController {
   #undoSsthresh = 0;
   #undoRecoveryStart: Millis = 0;
 
-  constructor(mtu: number, _now: Millis) {
+  constructor(mtu: number) {
     this.#mtu = mtu;
     this.#window = initialWindow(mtu);
   }

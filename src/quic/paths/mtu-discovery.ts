@@ -28,6 +28,12 @@ export interface MtuConfig {
   readonly mtuDiscovery: boolean;
 }
 
+/** What of a sent probe matters here. Its packet fills the datagram. */
+export interface ProbePacket {
+  readonly packetNumber: number;
+  readonly size: number;
+}
+
 /** MTU discovery of one path. All sizes are UDP payload bytes. */
 export class MtuDiscovery {
   /** Largest datagram to send. */
@@ -37,36 +43,63 @@ export class MtuDiscovery {
   #peerLimit = Infinity;
 
   #isSearching = false;
-  /** When the next search may start. */
-  #nextSearchAt: Millis;
+  /** When the next search starts; `Infinity` during one, and before {@link start}. */
+  #nextSearchAt: Millis = Infinity;
   /** Known to pass. */
   #lower = 0;
   /** Not known to fail. */
   #upper = 0;
   #probed = 0;
   #isInFlight = false;
+  /** The size was chosen, but no packet of it left. */
+  #isCancelled = false;
   /** Losses of the present size. */
   #lostProbes = 0;
 
   readonly #blackHole: BlackHoleDetector;
 
-  constructor(config: MtuConfig, now: Millis) {
+  constructor(config: MtuConfig) {
     this.#config = config;
     this.current = config.initialMtu;
-    this.#nextSearchAt = config.mtuDiscovery ? now : Infinity;
     this.#blackHole = new BlackHoleDetector(config.minMtu);
   }
 
-  /** When {@link pollProbe} will want to send, absolute; undefined while a probe is in flight, or never. */
-  get probeDeadline(): Millis | undefined {
-    if (this.#isSearching) return this.#isInFlight ? undefined : -Infinity;
-    return this.#nextSearchAt === Infinity ? undefined : this.#nextSearchAt;
+  /**
+   * When to call {@link start} again, absolute; `Infinity` for not at all. A search that runs needs no timer: its next probe
+   * follows from the fate of the one before.
+   */
+  get nextProbeAt(): Millis {
+    return this.#nextSearchAt;
+  }
+
+  /** True when {@link pollProbe} has something to send. */
+  wantsProbe(now: Millis): boolean {
+    return this.#isSearching ? !this.#isInFlight : now >= this.#nextSearchAt;
+  }
+
+  /**
+   * Starts a search: the path is validated and the peer's limit known, or {@link nextProbeAt} has come. Does nothing during
+   * a search, or when one is due later.
+   */
+  start(now: Millis): void {
+    if (!this.#config.mtuDiscovery || this.#isSearching) return;
+    if (this.#nextSearchAt !== Infinity && now < this.#nextSearchAt) return;
+    this.#isSearching = true;
+    this.#nextSearchAt = Infinity;
+    this.#isInFlight = false;
+    this.#isCancelled = false;
+    this.#lostProbes = 0;
+    // `current` counts as a probe that passed.
+    this.#probed = this.current;
+    this.#lower = this.current;
+    this.#upper = Math.max(Math.min(this.#config.mtuUpperBound, this.#peerLimit), this.current);
   }
 
   /** The peer's transport parameter max_udp_payload_size (RFC 9000 §18.2). */
   onPeerMaxUdpPayloadSize(size: number): void {
     this.#peerLimit = size;
     if (this.current > size) this.current = size;
+    if (this.#upper > size) this.#upper = Math.max(size, this.#lower);
   }
 
   /**
@@ -74,12 +107,9 @@ export class MtuDiscovery {
    * {@link onProbeAcked} or {@link onProbeLost}.
    */
   pollProbe(now: Millis): number | undefined {
-    if (!this.#isSearching) {
-      if (now < this.#nextSearchAt) return undefined;
-      this.#startSearch();
-    }
-    if (this.#isInFlight) return undefined;
-    if (this.#lostProbes === 0 || this.#lostProbes >= MAX_PROBES) {
+    if (!this.#isSearching && now >= this.#nextSearchAt) this.start(now);
+    if (!this.#isSearching || this.#isInFlight) return undefined;
+    if (!this.#isCancelled && (this.#lostProbes === 0 || this.#lostProbes >= MAX_PROBES)) {
       const next = this.#nextSize(this.#lostProbes === 0);
       if (next === undefined) {
         this.#isSearching = false;
@@ -90,17 +120,8 @@ export class MtuDiscovery {
       this.#probed = next;
     }
     this.#isInFlight = true;
+    this.#isCancelled = false;
     return this.#probed;
-  }
-
-  #startSearch(): void {
-    this.#isSearching = true;
-    this.#isInFlight = false;
-    this.#lostProbes = 0;
-    // `current` counts as a probe that passed.
-    this.#probed = this.current;
-    this.#lower = this.current;
-    this.#upper = Math.max(Math.min(this.#config.mtuUpperBound, this.#peerLimit), this.current);
   }
 
   #nextSize(passed: boolean): number | undefined {
@@ -112,21 +133,37 @@ export class MtuDiscovery {
     return this.#upper - this.#probed >= MINIMUM_STEP ? this.#upper : undefined;
   }
 
-  /** The probe was acknowledged: its size is the new {@link current}. Returns false for one of an abandoned search. */
-  onProbeAcked(packetNumber: number, size: number): boolean {
-    if (!this.#isSearching || !this.#isInFlight || size !== this.#probed) return false;
+  /** A probe was acknowledged: its size passes. Returns true when {@link current} grew. */
+  onProbeAcked(packet: ProbePacket): boolean {
+    const { packetNumber, size } = packet;
+    if (!this.#isPending(size)) {
+      // Its search was ended by a black hole: it proves no more than any other packet.
+      this.#blackHole.onAcked(packetNumber, size);
+      return false;
+    }
     this.#isInFlight = false;
     this.#lostProbes = 0;
-    this.current = size;
     this.#blackHole.onProbeAcked(packetNumber, size);
+    if (size <= this.current) return false;
+    this.current = Math.min(size, this.#peerLimit);
     return true;
   }
 
   /** The probe was lost, which is no sign of congestion (RFC 9000 §14.4). */
-  onProbeLost(size: number): void {
-    if (!this.#isSearching || !this.#isInFlight || size !== this.#probed) return;
+  onProbeLost(packet: ProbePacket): void {
+    if (!this.#isPending(packet.size)) return;
     this.#isInFlight = false;
     this.#lostProbes++;
+  }
+
+  /** The probe of the latest {@link pollProbe} was not sent after all. */
+  cancelProbe(): void {
+    this.#isInFlight = false;
+    this.#isCancelled = true;
+  }
+
+  #isPending(size: number): boolean {
+    return this.#isSearching && this.#isInFlight && size === this.#probed;
   }
 
   /** A 1-RTT packet that is no probe was acknowledged. */
@@ -134,7 +171,7 @@ export class MtuDiscovery {
     this.#blackHole.onAcked(packetNumber, size);
   }
 
-  /** A 1-RTT packet that is no probe was lost. Ascending numbers; {@link checkBlackHole} follows after the last one. */
+  /** A 1-RTT packet that is no probe was lost. Ascending numbers; {@link detectBlackHole} follows after the last one. */
   onNonProbeLost(packetNumber: number, size: number): void {
     this.#blackHole.onLost(packetNumber, size);
   }
@@ -143,7 +180,7 @@ export class MtuDiscovery {
    * After a round of losses: true when the path seems to swallow large datagrams. {@link current} is the minimum then, and
    * a new search starts after {@link BLACK_HOLE_COOLDOWN_MS} (RFC 8899 §4.3).
    */
-  checkBlackHole(now: Millis): boolean {
+  detectBlackHole(now: Millis): boolean {
     if (!this.#blackHole.isDetected()) return false;
     this.blackHolesDetected++;
     this.current = Math.min(this.#config.minMtu, this.current);

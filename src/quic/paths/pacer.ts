@@ -3,7 +3,7 @@
  *
  * The clock of the outside world sets the limits of what can be spread. Timers in Node are a millisecond coarse and often
  * late, and the engine sends once per turn of the event loop. So the bucket holds several milliseconds of traffic, a
- * blocked sender is woken when half of it is there again (a late wake-up then finds more and loses nothing), and paths
+ * blocked sender is woken when half of it is there again (a late wake-up then finds more and loses nothing). Paths
  * whose whole round trip is about a timer tick are not paced at all: within one tick the congestion window is the limit
  * anyway, and waiting a millisecond for a path of 0.1 ms would cost nine tenths of its throughput.
  *
@@ -13,10 +13,12 @@ import type { Millis } from '../../base/clock.ts';
 
 /** N of RFC 9002 §7.7: faster than one window per RTT, so that variations of the RTT leave no gap. */
 const RATE_FACTOR = 1.25;
-/** Traffic that may leave at once, ms. Twice what a sleep is aimed at. */
+/** Traffic that may leave at once, ms. */
 export const BURST_MS = 4;
 /** Traffic that a burst may always hold, ms: two timer ticks. Above the packet limit only beyond about 150 MB/s. */
 export const MIN_BURST_MS = 2;
+/** A wake-up may be so late without costing throughput, ms: the coarseness of the timer and a busy turn of the loop. */
+export const TIMER_LATENESS_MS = 2;
 /** Packets that may always leave at once: RFC 9002 §7.7 allows bursts of the initial window. */
 export const MIN_BURST_PACKETS = 10;
 /** Packets that take upstream a millisecond to make; longer bursts would starve other connections. */
@@ -35,6 +37,8 @@ export class Pacer {
   #rttMs: Millis = 0;
   #mtu = 0;
   #capacity = 0;
+  /** Tokens worth being woken for. */
+  #wakeAt = 0;
   /** Bytes per ms. */
   #rate = 0;
 
@@ -53,7 +57,7 @@ export class Pacer {
     this.#refill(now);
     const needed = Math.min(bytes, this.#capacity);
     if (this.#tokens >= needed) return undefined;
-    return now + (Math.max(needed, this.#capacity / 2) - this.#tokens) / this.#rate;
+    return now + (Math.max(needed, this.#wakeAt) - this.#tokens) / this.#rate;
   }
 
   /** Bytes left, whether or not they were asked for. */
@@ -81,6 +85,8 @@ export class Pacer {
       MIN_BURST_MS * this.#rate,
       Math.min(BURST_MS * this.#rate, MAX_BURST_PACKETS * mtu),
     );
+    // Half a burst, or less: what comes in while the timer is late must still fit.
+    this.#wakeAt = Math.min(this.#capacity / 2, this.#capacity - TIMER_LATENESS_MS * this.#rate);
     if (this.#tokens > this.#capacity) this.#tokens = this.#capacity;
   }
 

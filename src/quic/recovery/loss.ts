@@ -14,6 +14,9 @@ export const TIME_THRESHOLD = 9 / 8;
 /** kPersistentCongestionThreshold, in PTOs (RFC 9002 §7.6.1). */
 export const PERSISTENT_CONGESTION_THRESHOLD = 3;
 
+/** For so many PTOs a lost packet may still be acknowledged; noq `drain_lost_packets`, after msquic. */
+export const SPURIOUS_LOSS_PTOS = 2;
+
 /** How long a packet may stay unacknowledged after a later one was acknowledged, ms (RFC 9002 §6.1.2). */
 export function lossDelay(rtt: RttEstimator): Millis {
   return Math.max(TIME_THRESHOLD * rtt.conservative(), TIMER_GRANULARITY_MS);
@@ -21,7 +24,7 @@ export function lossDelay(rtt: RttEstimator): Millis {
 
 /**
  * Removes the lost packets from `sent` and appends them to `out`, ascending. All of them: MTU probes, path probes and
- * ack-only packets too, whose loss is no congestion signal.
+ * ack-only packets too, whose loss is no congestion signal. The others go on record in `sent.lost`.
  *
  * Both criteria of RFC 9002 §6.1 are monotonous in the packet number, so the search ends at the first packet that is not
  * lost: an ACK costs what it finds, not what is outstanding.
@@ -29,6 +32,26 @@ export function lossDelay(rtt: RttEstimator): Millis {
  * @returns When the oldest remaining packet that was sent before an acknowledged one will count as lost, absolute.
  */
 export function detectLost(
+  sent: SentPackets,
+  largestAcked: number,
+  rtt: RttEstimator,
+  now: Millis,
+  out: SentPacket[],
+): Millis | undefined {
+  if (sent.lost.count > 0) sent.lost.forgetOlderThan(SPURIOUS_LOSS_PTOS * rtt.ptoBase(), now);
+  const before = out.length;
+  const lossTime = takeLost(sent, largestAcked, rtt, now, out);
+  for (let i = before; i < out.length; i++) {
+    const packet = out[i]!;
+    // Only these count as congestion, so only these can turn out not to have been any.
+    if (packet.inFlight && !packet.isMtuProbe && !packet.isPathProbe) {
+      sent.lost.add(packet.packetNumber, packet.timeSent);
+    }
+  }
+  return lossTime;
+}
+
+function takeLost(
   sent: SentPackets,
   largestAcked: number,
   rtt: RttEstimator,

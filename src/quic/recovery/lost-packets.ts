@@ -11,10 +11,14 @@ export const MAX_TRACKED_LOSSES = 4_096;
 
 /** Recently lost packet numbers of one space, ascending. */
 export class LostPackets {
+  /** Packets that were declared lost and acknowledged later, ever. */
+  spuriousCount = 0;
   readonly #numbers: number[] = [];
   readonly #sentAt: Millis[] = [];
-  /** A loss of the present group proved real (or was forgotten): the congestion event was no mistake. */
+  /** A loss since the record was last empty proved real, or was forgotten: the congestion response was no mistake. */
   #hasRealLoss = false;
+  /** A spurious loss was found since {@link takeVerdict} was asked. */
+  #hasNews = false;
 
   /** Losses whose fate is open. */
   get count(): number {
@@ -32,33 +36,32 @@ export class LostPackets {
     this.#sentAt.push(sentAt);
   }
 
-  /**
-   * The peer acknowledged the numbers from `low` to `high`, both included.
-   * @returns How many of them had been declared lost.
-   */
-  onAcked(low: number, high: number): number {
+  /** The peer acknowledged `low` to `high`, both included; what of it was declared lost was declared so wrongly. */
+  onAcked(low: number, high: number): void {
     const numbers = this.#numbers;
     const length = numbers.length;
     // Nearly every call ends here: acknowledgments move on, losses lie behind.
-    if (length === 0 || numbers[length - 1]! < low || numbers[0]! > high) return 0;
+    if (length === 0 || numbers[length - 1]! < low || numbers[0]! > high) return;
     const first = lowerBound(numbers, low);
-    const end = lowerBound(numbers, high + 1);
-    if (end > first) {
-      numbers.splice(first, end - first);
-      this.#sentAt.splice(first, end - first);
-    }
-    return end - first;
+    const spurious = lowerBound(numbers, high + 1) - first;
+    if (spurious === 0) return;
+    numbers.splice(first, spurious);
+    this.#sentAt.splice(first, spurious);
+    this.spuriousCount += spurious;
+    this.#hasNews = true;
   }
 
   /**
-   * To be asked once after all ranges of an ACK in which {@link onAcked} found something: true when every loss since the
-   * last time the record was empty turned out spurious, so that the congestion response can be undone.
+   * To be asked after all ranges of an ACK: true once when, by this ACK, every loss since the record was last empty has
+   * turned out spurious, so that the congestion response can be undone. One packet that stays lost justifies it.
    */
-  takeAllSpurious(): boolean {
+  takeVerdict(): boolean {
+    if (!this.#hasNews) return false;
+    this.#hasNews = false;
     if (this.#numbers.length > 0) return false;
-    const spurious = !this.#hasRealLoss;
+    const isSpurious = !this.#hasRealLoss;
     this.#hasRealLoss = false;
-    return spurious;
+    return isSpurious;
   }
 
   /**

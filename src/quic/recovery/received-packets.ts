@@ -25,12 +25,6 @@ export const LAZY_ACK_THRESHOLD = 10;
 const ACK = 0x02;
 const PATH_ACK = 0x3e;
 
-/** What {@link ReceivedPackets.writeAck} wrote. */
-export interface WrittenAck {
-  /** The frame's Largest Acknowledged: give it to {@link ReceivedPackets.onAckAcked} when the packet is acknowledged. */
-  readonly largest: number;
-}
-
 /** Acknowledgment state of one space. */
 export class ReceivedPackets {
   /** All received numbers from `#floor` on: tells duplicates. Acknowledging does not shrink it. */
@@ -184,14 +178,10 @@ export class ReceivedPackets {
    * ```
    * RFC 9000 §19.3; PATH_ACK: draft-ietf-quic-multipath §4.1. Without ECN counts: this transport cannot read the bits.
    * @param ackDelayExponent - The one that we announced, 3 by default.
-   * @returns Undefined when there is nothing to acknowledge, or not even one range fits: nothing was written.
+   * @returns The frame's Largest Acknowledged, for {@link onAckAcked} when the packet is acknowledged. Undefined when there
+   *   is nothing to acknowledge, or not even one range fits: nothing was written.
    */
-  writeAck(
-    w: Writer,
-    pathId: number | undefined,
-    now: Millis,
-    ackDelayExponent: number,
-  ): WrittenAck | undefined {
+  writeAck(w: Writer, pathId: number | undefined, now: Millis, ackDelayExponent: number): number | undefined {
     if (!this.#hasRanges) return undefined;
     const received = this.#received;
     const reportFrom = this.#reportFrom;
@@ -232,7 +222,7 @@ export class ReceivedPackets {
     // What did not fit stays unreported: the confirmation of this ACK must not drop it.
     if (index < 0 || received.high(index) < reportFrom) this.#smallestUnreported = Infinity;
     this.#onAckWritten(largest);
-    return { largest };
+    return largest;
   }
 
   #onAckWritten(largest: number): void {

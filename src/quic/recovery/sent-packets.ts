@@ -8,6 +8,7 @@
  */
 import type { Millis } from '../../base/clock.ts';
 import type { SentFrame } from '../sent-frame.ts';
+import { LostPackets } from './lost-packets.ts';
 
 /**
  * Distance between the oldest and the newest tracked number. Only a peer that stops acknowledging while it makes us send
@@ -45,6 +46,8 @@ export interface SentPacket {
 
 /** The unacknowledged packets of one space. */
 export class SentPackets {
+  /** Packets declared lost a short while ago. */
+  readonly lost = new LostPackets();
   #slots: (SentPacket | undefined)[] = emptySlots(INITIAL_CAPACITY);
   #mask = INITIAL_CAPACITY - 1;
   /** Number of the oldest packet in the ring; equals `#next` when there is none. */
@@ -152,17 +155,26 @@ export class SentPackets {
   }
 
   /**
-   * Removes the outstanding packets from `low` to `high`, both included, and appends them to `out`, ascending.
-   * The work is bounded by the numbers in the ring, whatever the range.
-   * @returns How many there were.
+   * The peer acknowledged `low` to `high`, both included: removes what is outstanding of it and appends it to `out`,
+   * ascending. Those that were declared lost go on record in {@link lost}. The work is bounded by the numbers in the ring.
+   * @returns False, and nothing is taken, when the range holds a number that was never sent (RFC 9000 §13.1: the peer
+   *   commits PROTOCOL_VIOLATION).
    */
-  takeRange(low: number, high: number, out: SentPacket[]): number {
-    const before = out.length;
+  takeRange(low: number, high: number, out: SentPacket[]): boolean {
+    if (this.hasUnsent(low, high)) return false;
+    this.lost.onAcked(low, high);
+    this.#takeRange(low, high, out);
+    return true;
+  }
+
+  #takeRange(low: number, high: number, out: SentPacket[]): void {
     if (this.#evicted.length > 0 && low < this.#base) this.#takeEvictedRange(low, high, out);
     const slots = this.#slots;
     const mask = this.#mask;
+    const base = this.#base;
+    const before = this.#count;
     const end = high < this.#next ? high : this.#next - 1;
-    for (let number = low > this.#base ? low : this.#base; number <= end; number++) {
+    for (let number = low > base ? low : base; number <= end; number++) {
       const packet = slots[number & mask];
       if (packet === undefined) continue;
       slots[number & mask] = undefined;
@@ -170,8 +182,7 @@ export class SentPackets {
       this.#uncount(packet);
       out.push(packet);
     }
-    if (low <= this.#base && out.length > before) this.#advanceBase();
-    return out.length - before;
+    if (low <= base && this.#count < before) this.#advanceBase();
   }
 
   /** Removes all packets that were pushed out of the ring and appends them to `out`, ascending: they count as lost. */
@@ -182,19 +193,19 @@ export class SentPackets {
   /** Removes everything and appends it to `out`, ascending: the keys or the path are gone (RFC 9002 §6.4). */
   takeAll(out: SentPacket[]): void {
     this.takeEvicted(out);
-    this.takeRange(this.#base, this.#next, out);
+    this.#takeRange(this.#base, this.#next, out);
   }
 
-  /** Calls `visit` for each outstanding packet, oldest first. Not for the packet path. */
-  forEach(visit: (packet: SentPacket) => void): void {
-    this.#evicted.forEach(visit);
+  /** Calls `visit` for each outstanding packet, oldest first, until it returns false. Not for the packet path. */
+  forEach(visit: (packet: SentPacket) => boolean | void): void {
+    for (const packet of this.#evicted) if (visit(packet) === false) return;
     for (let number = this.#base; number < this.#next; number++) {
       const packet = this.#slots[number & this.#mask];
-      if (packet !== undefined) visit(packet);
+      if (packet !== undefined && visit(packet) === false) return;
     }
   }
 
-  /** True for numbers that were never sent: acknowledging one is PROTOCOL_VIOLATION (RFC 9000 §13.1). */
+  /** True for a number that was never sent. */
   isUnsent(packetNumber: number): boolean {
     return this.hasUnsent(packetNumber, packetNumber);
   }
@@ -270,7 +281,9 @@ export class SentPackets {
     while (number - this.#base >= capacity) capacity *= 2;
     if (capacity === this.#mask + 1) return;
     const slots = emptySlots(capacity);
-    for (let n = this.#base; n < number; n++) slots[n & (capacity - 1)] = this.#slots[n & this.#mask];
+    // Left-out numbers may lie beyond the old ring's end.
+    const end = Math.min(number, this.#base + this.#mask + 1);
+    for (let n = this.#base; n < end; n++) slots[n & (capacity - 1)] = this.#slots[n & this.#mask];
     this.#slots = slots;
     this.#mask = capacity - 1;
   }
