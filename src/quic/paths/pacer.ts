@@ -56,7 +56,8 @@ export class Pacer {
     if (this.#tokens >= bytes) return undefined;
     this.#refill(now);
     const needed = Math.min(bytes, this.#capacity);
-    if (this.#tokens >= needed) return undefined;
+    // A byte less will do: else rounding could name the present as the time to ask again, for ever in virtual time.
+    if (this.#tokens >= needed - 1) return undefined;
     return now + (Math.max(needed, this.#wakeAt) - this.#tokens) / this.#rate;
   }
 
