@@ -127,6 +127,20 @@ describe('SentPackets', () => {
     expect([sent.ackElicitingCount, sent.bytesInFlight]).toEqual([2, 2_400]);
   });
 
+  test('a leap of the numbers pushes everything out, and nothing is lost from the books', () => {
+    const sent = new SentPackets();
+    for (let i = 0; i < 4; i++) sent.insert(sentPacket(i, 0));
+    sent.insert(sentPacket(2 ** 40, 1));
+    expect([sent.count, sent.bytesInFlight, outstanding(sent)]).toEqual([5, 6_000, [0, 1, 2, 3, 2 ** 40]]);
+    expect(sent.take(1)?.packetNumber).toBe(1);
+    expect([sent.take(1), sent.take(9), sent.get(9)]).toEqual([undefined, undefined, undefined]);
+    const out: SentPacket[] = [];
+    expect(sent.takeRange(2, 3, out)).toBe(true);
+    sent.takeAll(out);
+    expect(numbers(out)).toEqual([2, 3, 0, 2 ** 40]);
+    expect([sent.count, sent.bytesInFlight, sent.ackElicitingCount]).toEqual([0, 0, 0]);
+  });
+
   test('takeAll empties it', () => {
     const sent = new SentPackets();
     for (const number of [3, 4, 7]) sent.insert(sentPacket(number, 0));
