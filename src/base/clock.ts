@@ -25,4 +25,6 @@ export interface Clock {
   clearTimeout(id: TimerId): void;
   /** Calls `fn` once at the end of the current burst of I/O events (Node: the check phase of this loop turn). */
   defer(fn: () => void): void;
+  /** Calls `fn` once all promise reactions that are queued now, and those that they queue, have run. */
+  afterMicrotasks(fn: () => void): void;
 }

@@ -166,7 +166,7 @@ class Connection implements HostedConnection {
     this.#writer = new PacketWriter(core, this.#handshake, this.#builder, frames);
     this.#deadlines = new Deadlines(core, this.#recovery, this.#multipath, this.#handshake);
 
-    const path = this.#multipath.create(0, tuple, now);
+    const path = this.#multipath.create(0, tuple);
     // Only a server must not send more than it received (RFC 9000 §8.1).
     path.validated = side === 'client' || validated;
     core.restartIdle(path, now);

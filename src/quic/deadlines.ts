@@ -90,6 +90,7 @@ export class Deadlines {
     }
     if (path.lossAt <= now) this.#recovery.onLossTimeout(path, now);
     if (path.pacedUntil <= now) path.pacedUntil = Infinity;
+    if (path.mtu.nextProbeAt <= now) path.mtu.start(now);
     if (path.keepAliveAt <= now) {
       path.keepAliveAt = path.keepAliveMs === undefined ? Infinity : now + path.keepAliveMs;
       path.space.pingPending = true;

@@ -78,13 +78,13 @@ export class FrameDispatch implements FrameOwners {
         core.streams.handleStopSending(frame.id, frame.code);
         return;
       case 'dataBlocked':
-        core.streams.handleDataBlocked(frame.limit);
+        core.streams.handleDataBlocked();
         return;
       case 'streamDataBlocked':
-        core.streams.handleStreamDataBlocked(frame.id, frame.limit);
+        core.streams.handleStreamDataBlocked(frame.id);
         return;
       case 'streamsBlocked':
-        core.streams.handleStreamsBlocked(frame.dir, frame.limit);
+        core.streams.handleStreamsBlocked(frame.dir);
         return;
       case 'datagram':
         core.datagrams.handle(frame.data);

@@ -149,7 +149,7 @@ export class FrameWriter {
     const before = writer.pos;
     if (!packet.isLong && this.wantsControl()) this.#writeControl(packet, now);
     if (core.streams.wantsControl) core.streams.writeControl(writer, frames, now, path.rtt.smoothed);
-    if (core.datagrams.wantsSend) core.datagrams.write(writer, frames);
+    if (core.datagrams.wantsSend) core.datagrams.write(writer, frames, writer.pos === packet.payloadStart);
     if (core.streams.wantsData) core.streams.writeData(writer, frames);
     if (writer.pos > before) this.#builder.ackEliciting = true;
   }

@@ -15,8 +15,6 @@ import { TransportError } from './transport-error.ts';
 
 /** Packets that a probe time-out sends (RFC 9002 §6.2.4). */
 const PROBES_PER_PTO = 2;
-/** After this many PTOs no acknowledgment of a lost packet is expected any more; noq `drain_lost_packets`. */
-const SPURIOUS_LOSS_PTO_COUNT = 2;
 
 /** Where frames go when their packet's fate is known. */
 export interface FrameOwners {
@@ -50,14 +48,12 @@ export class LossRecovery {
     for (let i = 0; i < ranges.length; i += 2) {
       const high = ranges[i]!;
       const low = ranges[i + 1]!;
-      if (space.sent.hasUnsent(low, high)) {
+      if (!space.sent.takeRange(low, high, acked)) {
         throw new TransportError('PROTOCOL_VIOLATION', 'acknowledgment of a packet that was not sent');
       }
-      space.sent.takeRange(low, high, acked);
-      space.lost.onAcked(low, high);
     }
     // Late, not lost: the peer or the network reordered. What was sent again stays sent.
-    if (space.lost.takeVerdict()) path.controller.onSpuriousCongestion();
+    if (space.sent.lost.takeVerdict()) path.controller.onSpuriousCongestion();
     if (largest > space.largestAcked) space.largestAcked = largest;
     if (acked.length === 0) return;
     if (core.crypto.oneRtt !== undefined && space.name === 'oneRtt' && largest >= space.firstInKeyPhase) {
@@ -99,7 +95,7 @@ export class LossRecovery {
     for (let i = 0; i < acked.length; i++) {
       const packet = acked[i]!;
       if (packet.ackEliciting) eliciting = true;
-      if (packet.packetNumber === largest) sentAt = packet.timeSent;
+      if (packet.packetNumber === largest && !packet.isPathProbe) sentAt = packet.timeSent;
     }
     if (sentAt === undefined || !eliciting) return;
     // §5.3: the delay counts for 1-RTT only, and no more of it than the peer promised.
@@ -116,7 +112,6 @@ export class LossRecovery {
   detectLost(path: Path, space: PacketSpace, now: Millis): void {
     const lost = this.#lost;
     lost.length = 0;
-    space.lost.forgetOlderThan(SPURIOUS_LOSS_PTO_COUNT * path.basePto(this.#core.peerAckDelayMs), now);
     space.lossTime = detectLost(space.sent, space.largestAcked, path.rtt, now, lost) ?? Infinity;
     if (lost.length > 0) this.#onLost(path, space, lost, now);
   }
@@ -135,7 +130,6 @@ export class LossRecovery {
       } else {
         path.lostPackets++;
         path.lostBytes += packet.size;
-        space.lost.add(packet.packetNumber, packet.timeSent);
         if (packet.inFlight) {
           bytes += packet.size;
           last = packet;
@@ -284,9 +278,11 @@ export class LossRecovery {
   #resendOldest(path: Path, space: PacketSpace): void {
     let found = 0;
     space.sent.forEach((packet) => {
-      if (found >= PROBES_PER_PTO || !packet.ackEliciting || packet.frames.length === 0) return;
-      found++;
-      this.#release(packet, path, space);
+      if (packet.ackEliciting && packet.frames.length > 0) {
+        found++;
+        this.#release(packet, path, space);
+      }
+      return found < PROBES_PER_PTO;
     });
   }
 }

@@ -26,9 +26,9 @@ export class Multipath {
   }
 
   /** Creates a path's state and makes it part of the connection. */
-  create(id: PathId, tuple: FourTuple, now: Millis): Path {
+  create(id: PathId, tuple: FourTuple): Path {
     const core = this.#core;
-    const path = new Path(id, tuple, core.config, LOCAL_MAX_ACK_DELAY_MS, now);
+    const path = new Path(id, tuple, core.config, LOCAL_MAX_ACK_DELAY_MS);
     core.paths.add(path);
     path.space.received.setPolicy(core.ackFrequency.policy);
     if (core.peer !== undefined) path.mtu.onPeerMaxUdpPayloadSize(core.peer.maxUdpPayloadSize);
@@ -91,7 +91,7 @@ export class Multipath {
       core.wake();
       throw new PathError('remoteCidsExhausted', `the peer gave no connection id for path ${id}`);
     }
-    const path = this.create(id, tuple, now);
+    const path = this.create(id, tuple);
     path.status = status;
     path.statusSequence++;
     path.statusPending = true;
@@ -132,7 +132,7 @@ export class Multipath {
   /** Server: the first packet of a new path id was authenticated. */
   acceptPath(id: PathId, tuple: FourTuple, now: Millis): Path {
     const core = this.#core;
-    const path = this.create(id, tuple, now);
+    const path = this.create(id, tuple);
     this.#trustKnownAddress(path);
     path.startValidation();
     core.restartKeepAlive(path, now);
@@ -176,7 +176,7 @@ export class Multipath {
       path.local = previous.local;
       path.validated = true;
       path.previous = undefined;
-      path.resetMeasurements(now);
+      path.resetMeasurements();
     } else if (this.#core.multipath && !path.validated && this.#core.paths.openCount() > 1) {
       this.abandon(path, { type: 'validationFailed' }, TRANSPORT_CODES.PATH_UNSTABLE_OR_POOR, now);
     }
@@ -278,12 +278,12 @@ export class Multipath {
   }
 
   /** The peer moved to another address (RFC 9000 §9.3): follow it, and prove that it is there. */
-  migrate(path: Path, tuple: FourTuple, now: Millis): void {
+  migrate(path: Path, tuple: FourTuple): void {
     const core = this.#core;
     const leavesHost = tuple.remote.ip !== path.remote.ip;
     const active = core.cids.get(path.id)?.remote.active;
     if (active !== undefined) core.unregisterResetToken(path, active);
-    path.moveTo(tuple, now);
+    path.moveTo(tuple);
     // RFC 9000 §9.5: a new network should not be linked to the old one by our connection id.
     if (leavesHost) this.switchCid(path);
     core.registerResetToken(path, core.cids.get(path.id)?.remote.active);
@@ -317,7 +317,7 @@ export class Multipath {
         // Without multipath the packets themselves move the connection: RFC 9000 §9.2, the peer sees a new address.
         if (!recoverable && core.side === 'client') {
           path.local = undefined;
-          path.resetMeasurements(now);
+          path.resetMeasurements();
           path.startValidation();
         }
         this.switchCid(path);

@@ -404,7 +404,7 @@ export class PacketReader {
     core.restartKeepAlive(path, now);
     if (frameSpace !== 'oneRtt' || path.abandoned !== undefined) return;
     if (datagram.from !== path.remote) {
-      if (!probing && isNewest) this.#onNewRemote(path, datagram, now);
+      if (!probing && isNewest) this.#onNewRemote(path, datagram);
     } else if (path.local === undefined) {
       path.local = datagram.local;
     } else if (datagram.local !== path.local && !probing && isNewest) {
@@ -414,10 +414,10 @@ export class PacketReader {
   }
 
   /** RFC 9000 §9.3: a newest, non-probing packet from another address moves the path. */
-  #onNewRemote(path: Path, datagram: Datagram, now: Millis): void {
+  #onNewRemote(path: Path, datagram: Datagram): void {
     const core = this.#core;
     if (core.side === 'client' || !core.confirmed || !core.config.migration) return;
-    this.#multipath.migrate(path, { remote: datagram.from, local: datagram.local }, now);
+    this.#multipath.migrate(path, { remote: datagram.from, local: datagram.local });
     path.bytesReceived += datagram.data.length;
   }
 

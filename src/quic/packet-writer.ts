@@ -148,26 +148,30 @@ export class PacketWriter {
     const validation = path.validation?.pending === true;
     const response = path.responses.length > 0;
     const urgent = validation || response || space.probesDue > 0;
+    // Before data: a bulk sender that never pauses would otherwise stay at the smallest size.
+    if (path.validated && path.mtu.wantsProbe(now) && this.#writeMtuProbe(out, path, now)) return true;
     const acks = isDataPath && this.#frames.acksDue(now);
     let data = isDataPath && this.#frames.wantsData();
     const ping = space.pingPending;
     const ownAbandon = path.abandoned !== undefined;
     if (!urgent && !acks && !data && !ping && !ownAbandon) {
       if (isDataPath) path.appLimited = true;
-      return (isDataPath || path.validated) && this.#writeMtuProbe(out, path, now);
+      return false;
     }
     let blocked = false;
     if ((data || ping) && space.probesDue === 0) {
       blocked = path.inFlight + mtu > path.controller.window;
-      if (blocked) {
-        path.appLimited = false;
-      } else {
+      if (!blocked) {
         const pacedUntil = path.pacer.delay(mtu, path.rtt.smoothed, path.controller.window, mtu, now);
         path.pacedUntil = pacedUntil ?? Infinity;
         blocked = pacedUntil !== undefined;
       }
-      if (blocked && !urgent && !acks) return false;
-      if (blocked) data = false;
+      if (blocked) {
+        // Held back by the window or the pacer, not by the application (RFC 9002 §7.8).
+        path.appLimited = false;
+        if (!urgent && !acks) return false;
+        data = false;
+      }
     }
     const packet =
       core.crypto.oneRtt === undefined
@@ -201,7 +205,10 @@ export class PacketWriter {
     const size = path.mtu.pollProbe(now);
     if (size === undefined) return false;
     const packet = this.#builder.beginShort(path, size, now);
-    if (packet === undefined) return false;
+    if (packet === undefined) {
+      path.mtu.cancelProbe();
+      return false;
+    }
     writePing(writer);
     if (core.peer?.minAckDelay !== undefined) writeImmediateAck(writer);
     this.#builder.ackEliciting = true;

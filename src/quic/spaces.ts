@@ -5,7 +5,6 @@
  */
 import type { Millis } from '../base/clock.ts';
 import { randomBelow, type Rng } from '../base/rng.ts';
-import { LostPackets } from './recovery/lost-packets.ts';
 import { ReceivedPackets } from './recovery/received-packets.ts';
 import { SentPackets } from './recovery/sent-packets.ts';
 
@@ -21,8 +20,6 @@ export class PacketSpace {
   readonly name: SpaceName;
   readonly received: ReceivedPackets;
   readonly sent = new SentPackets();
-  /** Declared lost a moment ago: a late acknowledgment would undo the reaction. */
-  readonly lost = new LostPackets();
   /** Number of the next packet. */
   next = 0;
   /** Largest number that the peer acknowledged, −1 for none. */

@@ -102,7 +102,7 @@ export class Path {
 
   readonly #config: TransportConfig;
 
-  constructor(id: PathId, tuple: FourTuple, config: TransportConfig, maxAckDelayMs: Millis, now: Millis) {
+  constructor(id: PathId, tuple: FourTuple, config: TransportConfig, maxAckDelayMs: Millis) {
     this.id = id;
     this.remote = tuple.remote;
     this.local = tuple.local;
@@ -132,7 +132,7 @@ export class Path {
   }
 
   /** Moves the path to another address; what was measured stays only if the host is the same (RFC 9000 §9.4). */
-  moveTo(tuple: FourTuple, now: Millis): void {
+  moveTo(tuple: FourTuple): void {
     this.previous = this.validated ? { remote: this.remote, local: this.local } : this.previous;
     const sameHost = tuple.remote.ip === this.remote.ip;
     this.remote = tuple.remote;
@@ -140,12 +140,12 @@ export class Path {
     this.validated = false;
     this.bytesReceived = 0;
     this.bytesSent = 0;
-    if (!sameHost) this.resetMeasurements(now);
+    if (!sameHost) this.resetMeasurements();
     this.startValidation();
   }
 
   /** RFC 9000 §9.4: a new network has its own RTT, window and MTU. */
-  resetMeasurements(now: Millis): void {
+  resetMeasurements(): void {
     this.rtt = new RttEstimator(this.#config.initialRttMs);
     this.controller = createController(this.#config.congestionControl, this.#config.initialMtu);
     this.pacer = new Pacer();

@@ -1,0 +1,187 @@
+/**
+ * Puts received stream bytes in order (RFC 9000 §2.2).
+ *
+ * In-order data is kept as views, without a copy. Data behind gaps is kept in runs; the number of runs is bounded, so that
+ * a peer cannot make us keep an object per byte.
+ *
+ * @module
+ */
+import { TransportError } from '../transport-error.ts';
+
+/**
+ * Gaps that one stream may have at a time. A window of 16 MiB in full packets with every other one lost has six
+ * thousand; more is an attack on our memory.
+ */
+export const MAX_RUNS = 8_192;
+/** A view that uses less than this part of its buffer is copied: it would keep the whole packet alive. */
+const MIN_BUFFER_USE = 0.25;
+
+/** Contiguous bytes behind a gap. */
+interface Run {
+  start: number;
+  end: number;
+  chunks: Uint8Array[];
+}
+
+/** Reassembly of one byte stream. Offsets are absolute. */
+export class Assembler {
+  /** Ready to read, in order. */
+  #ready: Uint8Array[] = [];
+  #readyHead = 0;
+  /** Bytes already read from the first ready chunk. */
+  #consumed = 0;
+  /** Behind gaps, ascending, never adjacent. */
+  readonly #runs: Run[] = [];
+  /** Offset of the next byte to read. */
+  readOffset = 0;
+  /** End of the contiguous bytes from the start. */
+  contiguousEnd = 0;
+
+  get readable(): number {
+    return this.contiguousEnd - this.readOffset;
+  }
+
+  /** Takes a piece. May keep it as a view. @throws {TransportError} INTERNAL_ERROR with too many gaps. */
+  insert(offset: number, data: Uint8Array): void {
+    let start = offset;
+    let bytes = data;
+    if (start < this.contiguousEnd) {
+      if (start + bytes.length <= this.contiguousEnd) return;
+      bytes = bytes.subarray(this.contiguousEnd - start);
+      start = this.contiguousEnd;
+    }
+    if (bytes.length === 0) return;
+    if (bytes.length < bytes.buffer.byteLength * MIN_BUFFER_USE) bytes = bytes.slice();
+    if (start === this.contiguousEnd && this.#runs.length === 0) {
+      this.#ready.push(bytes);
+      this.contiguousEnd += bytes.length;
+      return;
+    }
+    this.#insertRun(start, bytes);
+    while (this.#runs.length > 0 && this.#runs[0]!.start === this.contiguousEnd) {
+      const run = this.#runs.shift()!;
+      for (const chunk of run.chunks) this.#ready.push(chunk);
+      this.contiguousEnd = run.end;
+    }
+  }
+
+  #insertRun(offset: number, data: Uint8Array): void {
+    const runs = this.#runs;
+    let start = offset;
+    let bytes = data;
+    // The usual case: it continues the last run.
+    let index = this.#firstEndingAtOrAfter(start);
+    while (bytes.length > 0) {
+      const run = runs[index];
+      const end = start + bytes.length;
+      if (run === undefined || end < run.start) {
+        if (runs.length >= MAX_RUNS)
+          throw new TransportError('INTERNAL_ERROR', 'stream data with too many gaps');
+        runs.splice(index, 0, { start, end, chunks: [bytes] });
+        return;
+      }
+      if (start < run.start) {
+        // Up to the run's start is new; the rest may be there already.
+        const fresh = bytes.subarray(0, run.start - start);
+        const previous = runs[index - 1];
+        if (previous !== undefined && previous.end === start) {
+          previous.chunks.push(fresh);
+          for (const chunk of run.chunks) previous.chunks.push(chunk);
+          previous.end = run.end;
+          runs.splice(index, 1);
+          index--;
+        } else {
+          run.chunks.unshift(fresh);
+          run.start = start;
+        }
+        if (end <= runs[index]!.end) return;
+      }
+      const current = runs[index]!;
+      if (end <= current.end) return;
+      bytes = bytes.subarray(bytes.length - (end - current.end));
+      start = current.end;
+      const following = runs[index + 1];
+      if (following !== undefined && following.start <= end) {
+        if (following.start > start) {
+          current.chunks.push(bytes.subarray(0, following.start - start));
+        }
+        for (const chunk of following.chunks) current.chunks.push(chunk);
+        current.end = following.end;
+        runs.splice(index + 1, 1);
+        if (end <= current.end) return;
+        bytes = bytes.subarray(bytes.length - (end - current.end));
+        start = current.end;
+        continue;
+      }
+      current.chunks.push(bytes);
+      current.end = end;
+      return;
+    }
+  }
+
+  #firstEndingAtOrAfter(offset: number): number {
+    const runs = this.#runs;
+    let low = 0;
+    let high = runs.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (runs[middle]!.end < offset) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  /** Takes up to `max` contiguous bytes; undefined when there are none. A single chunk is handed out without a copy. */
+  read(max: number): Uint8Array | undefined {
+    const length = Math.min(max, this.readable);
+    if (length <= 0) return undefined;
+    this.readOffset += length;
+    const first = this.#ready[this.#readyHead]!;
+    const left = first.length - this.#consumed;
+    if (length <= left) {
+      const piece = first.subarray(this.#consumed, this.#consumed + length);
+      this.#consumed += length;
+      if (length === left) this.#dropFirst();
+      return piece;
+    }
+    const gathered = new Uint8Array(length);
+    let at = 0;
+    while (at < length) {
+      const chunk = this.#ready[this.#readyHead]!;
+      const count = Math.min(length - at, chunk.length - this.#consumed);
+      gathered.set(
+        this.#consumed === 0 && count === chunk.length
+          ? chunk
+          : chunk.subarray(this.#consumed, this.#consumed + count),
+        at,
+      );
+      at += count;
+      this.#consumed += count;
+      if (this.#consumed === chunk.length) this.#dropFirst();
+    }
+    return gathered;
+  }
+
+  #dropFirst(): void {
+    this.#consumed = 0;
+    this.#ready[this.#readyHead] = EMPTY_CHUNK;
+    this.#readyHead++;
+    if (this.#readyHead === this.#ready.length) {
+      this.#ready = [];
+      this.#readyHead = 0;
+    } else if (this.#readyHead >= 1_024) {
+      this.#ready.splice(0, this.#readyHead);
+      this.#readyHead = 0;
+    }
+  }
+
+  /** Forgets everything: nobody will read it. */
+  clear(): void {
+    this.#ready = [];
+    this.#readyHead = 0;
+    this.#consumed = 0;
+    this.#runs.length = 0;
+  }
+}
+
+const EMPTY_CHUNK = new Uint8Array(0);

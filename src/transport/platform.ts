@@ -1,0 +1,27 @@
+/**
+ * Everything that an endpoint takes from its surroundings, so that a test can give it other ones.
+ *
+ * @module
+ */
+import type { Clock } from '../base/clock.ts';
+import type { Rng } from '../base/rng.ts';
+import type { BindRequest, DatagramTransport } from './datagram.ts';
+
+/** Time, randomness, sockets, interfaces. */
+export interface Platform {
+  readonly clock: Clock;
+  readonly rng: Rng;
+  /** Binds a UDP socket. Undefined where there is no UDP (browsers). */
+  readonly bindUdp: ((request: BindRequest) => Promise<DatagramTransport>) | undefined;
+  /** IP addresses of this host's interfaces that are up. */
+  interfaces(): readonly InterfaceAddr[];
+}
+
+/** An address of an interface. */
+export interface InterfaceAddr {
+  readonly ip: string;
+  readonly family: 4 | 6;
+  readonly isLoopback: boolean;
+  /** IPv6 `fe80::/10` or IPv4 `169.254.0.0/16`: of no use without the interface's name. */
+  readonly isLinkLocal: boolean;
+}

@@ -1,0 +1,26 @@
+/**
+ * The platform that browsers offer: no UDP, no interfaces. Twin of `system-platform.ts`.
+ *
+ * @module
+ */
+import { systemRng } from '#crypto/random';
+import type { Clock, TimerId } from '../base/clock.ts';
+import type { Platform } from './platform.ts';
+
+const clock: Clock = {
+  now: () => performance.now(),
+  wallNow: () => Date.now(),
+  setTimeout: (fn, delayMs) => setTimeout(fn, delayMs),
+  clearTimeout: (id: TimerId) => clearTimeout(id as ReturnType<typeof setTimeout>),
+  // A task of its own: after the events of this burst, and after the promise reactions that they caused.
+  defer: (fn) => void setTimeout(fn, 0),
+  afterMicrotasks: (fn) => void setTimeout(fn, 0),
+};
+
+/** The browser's clock and randomness. */
+export const systemPlatform: Platform = {
+  clock,
+  rng: systemRng,
+  bindUdp: undefined,
+  interfaces: () => [],
+};
