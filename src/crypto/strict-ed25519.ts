@@ -1,6 +1,6 @@
 /**
  * What a strict Ed25519 verifier refuses before it does any arithmetic: iroh verifies with dalek's `verify_strict`, while
- * OpenSSL takes small-order keys, with which anybody can sign anything.
+ * the OpenSSL of Node 20 takes small-order keys, with which anybody can sign anything (that of Node 24 does not).
  *
  * @module
  */
