@@ -62,7 +62,10 @@ export interface StoredTicket {
   readonly peer: PeerIdentity | undefined;
 }
 
-/** Client side ticket cache, keyed by the local TLS name. Tickets are single use: `take` removes. */
+/**
+ * Client side ticket cache, keyed by the local TLS name. Tickets are single use: `take` removes. A server knows a resumed
+ * client by the identity that earned the ticket, so each local identity needs a store of its own.
+ */
 export interface TicketStore {
   put(serverName: string, ticket: StoredTicket): void;
   take(serverName: string, wallNow: Millis): StoredTicket | undefined;
@@ -92,6 +95,8 @@ export type KeyLog = (line: string) => void;
 
 interface TlsProfile {
   readonly identity: LocalIdentity | undefined;
+  /** Presented to peers that do not take the type of `identity`, such as X.509 beside a raw key. */
+  readonly alternativeIdentity?: LocalIdentity | undefined;
   readonly verifier: PeerVerifier;
   /** Protocols in order of preference. */
   readonly alpns: readonly Uint8Array[];
@@ -135,10 +140,16 @@ export type TlsOutput =
    * `read` before `complete` (RFC 9001 §5.7).
    */
   | { readonly type: 'applicationKeys'; readonly secrets: LevelSecrets }
-  /** The peer's quic_transport_parameters body. Client: from EncryptedExtensions; server: from ClientHello. */
+  /**
+   * The peer's quic_transport_parameters body. Server: from the ClientHello, at once. Client: from EncryptedExtensions, once
+   * the server's Finished proved them, and before anything that depends on them.
+   */
   | { readonly type: 'transportParameters'; readonly data: Uint8Array }
   | { readonly type: 'alpn'; readonly alpn: Uint8Array }
-  /** Client: the server's verdict about early data. Server: our own. Only if early data was offered. */
+  /**
+   * Client: the server's verdict about early data. Server: our own. Only if early data was offered; after
+   * `transportParameters`, and before the server's `earlyKeys`.
+   */
   | { readonly type: 'earlyData'; readonly accepted: boolean }
   /** Handshake complete: the peer's Finished was verified. */
   | { readonly type: 'complete'; readonly peer: PeerIdentity | undefined; readonly resumed: boolean };
@@ -165,6 +176,6 @@ export interface SessionContext {
   readonly rng: Rng;
   /** Wall-clock ms since 1970 at creation. */
   readonly wallNow: Millis;
-  /** Our encoded transport parameters; a server may set them late, see `createServerSession`. */
+  /** Our encoded transport parameters. */
   readonly transportParameters: Uint8Array;
 }
