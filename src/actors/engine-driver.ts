@@ -7,7 +7,14 @@
  * @module
  */
 import type { Clock, Millis, TimerId } from '../base/clock.ts';
-import type { ConnectionEvent, Datagram, IncomingRef, QuicConnection, QuicEngine, Transmit } from '../quic/engine.ts';
+import type {
+  ConnectionEvent,
+  Datagram,
+  IncomingRef,
+  QuicConnection,
+  QuicEngine,
+  Transmit,
+} from '../quic/engine.ts';
 import type { Transports } from './transports.ts';
 
 /** Datagrams per poll: what one loop turn may send before it looks at what arrived. */

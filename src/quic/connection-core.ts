@@ -218,7 +218,7 @@ export class ConnectionCore implements CidIssuer {
     if (!this.#move('closeLocally')) return;
     this.closing = new Closing(frame);
     this.closeAt = now + DRAIN_PTO_COUNT * this.maxPto;
-    this.#stop(reason);
+    this.#stop(reason, now);
     this.wake();
   }
 
@@ -229,7 +229,11 @@ export class ConnectionCore implements CidIssuer {
         ? thrown
         : thrown instanceof TlsAlert
           ? // RFC 9001 §4.8.
-            new TransportError({ alert: thrown.alert }, thrown.message, { frameType: 0x06, cause: thrown })
+            new TransportError(
+              thrown.protocolViolation ? 'PROTOCOL_VIOLATION' : { alert: thrown.alert },
+              thrown.message,
+              { frameType: 0x06, cause: thrown },
+            )
           : new TransportError('INTERNAL_ERROR', String(thrown), { cause: thrown });
     this.closeLocally(
       { type: 'transport', error, reason: utf8(error.message) },
@@ -249,7 +253,7 @@ export class ConnectionCore implements CidIssuer {
         reason: EMPTY,
       });
       this.closeAt = now + DRAIN_PTO_COUNT * this.maxPto;
-      this.#stop(reason);
+      this.#stop(reason, now);
     } else {
       this.closing = undefined;
     }
@@ -258,9 +262,9 @@ export class ConnectionCore implements CidIssuer {
   }
 
   /** The connection is over without a word: idle time-out, stateless reset, no common version. */
-  vanish(reason: CloseReason): void {
+  vanish(reason: CloseReason, now: Millis): void {
     if (!this.#move('vanish')) return;
-    this.#stop(reason);
+    this.#stop(reason, now);
     this.emit({ type: 'draining' });
     this.#drained();
   }
@@ -274,7 +278,7 @@ export class ConnectionCore implements CidIssuer {
   }
 
   /** What every end has in common. */
-  #stop(reason: CloseReason): void {
+  #stop(reason: CloseReason, now: Millis): void {
     if (this.closeReason !== undefined) return;
     this.closeReason = reason;
     this.idleAt = Infinity;
@@ -290,7 +294,7 @@ export class ConnectionCore implements CidIssuer {
       }
     }
     this.streams.onConnectionClosed();
-    this.qlog?.closed(reason);
+    this.qlog?.closed(reason, now);
     this.emit({ type: 'closed', reason });
   }
 

@@ -46,6 +46,7 @@ import { PacketReader } from './packet-reader.ts';
 import { PacketWriter } from './packet-writer.ts';
 import { RemoteCids, LocalCids } from './paths/cids.ts';
 import { NatTraversalError } from './paths/nat-traversal.ts';
+import { Qlog, type QlogFactory } from './qlog.ts';
 import type { ConnectionStats, PathStats } from './stats.ts';
 import { Streams } from './streams/streams.ts';
 import { PacketKeys } from './wire/protection.ts';
@@ -56,53 +57,71 @@ export const INITIAL_DCID_LENGTH = 20;
 
 /** Dials. The first flight is ready to be polled. */
 export function createClientConnection(init: ClientConnectionInit): HostedConnection {
-  return new Connection(init.host, 'client', init.stableId, init.transport, init.now, init.tuple, (core) => {
-    const initialDcid = randomBytes(init.host.rng, INITIAL_DCID_LENGTH);
-    core.serverName = init.serverName;
-    core.token = init.token ?? EMPTY;
-    const parameters: Partial<TransportParameters> = {
-      ...localParameters(init.transport, 'client'),
-      initialSourceConnectionId: core.localHandshakeCid,
-    };
-    const tls = createClientSession(init.tls, init.serverName, {
-      rng: init.host.rng,
-      wallNow: init.host.wallTime(init.now),
-      transportParameters: encodeTransportParameters(parameters, init.host.rng),
-    });
-    return {
-      tls,
-      initialKeys: PacketKeys.initial(initialDcid, 'client'),
-      remoteCid: initialDcid,
-      cids: { originalDcid: initialDcid, retryScid: undefined, remoteScid: undefined },
-      validated: false,
-    };
-  });
+  return new Connection(
+    init.host,
+    'client',
+    init.stableId,
+    init.transport,
+    init.now,
+    init.tuple,
+    init.qlog,
+    (core) => {
+      const initialDcid = randomBytes(init.host.rng, INITIAL_DCID_LENGTH);
+      core.serverName = init.serverName;
+      core.token = init.token ?? EMPTY;
+      const parameters: Partial<TransportParameters> = {
+        ...localParameters(init.transport, 'client'),
+        initialSourceConnectionId: core.localHandshakeCid,
+      };
+      const tls = createClientSession(init.tls, init.serverName, {
+        rng: init.host.rng,
+        wallNow: init.host.wallTime(init.now),
+        transportParameters: encodeTransportParameters(parameters, init.host.rng),
+      });
+      return {
+        tls,
+        initialKeys: PacketKeys.initial(initialDcid, 'client'),
+        remoteCid: initialDcid,
+        cids: { originalDcid: initialDcid, retryScid: undefined, remoteScid: undefined },
+        validated: false,
+      };
+    },
+  );
 }
 
 /** Accepts. The datagrams of the client's first flight are handed in by the endpoint. */
 export function createServerConnection(init: ServerConnectionInit): HostedConnection {
-  return new Connection(init.host, 'server', init.stableId, init.transport, init.now, init.tuple, (core) => {
-    const parameters: Partial<TransportParameters> = {
-      ...localParameters(init.transport, 'server'),
-      initialSourceConnectionId: core.localHandshakeCid,
-      statelessResetToken: core.localResetToken,
-      // RFC 9000 §7.3.
-      originalDestinationConnectionId: init.retry?.originalDcid ?? init.initialDcid,
-      retrySourceConnectionId: init.retry?.retryScid,
-    };
-    const tls = createServerSession(init.tls, {
-      rng: init.host.rng,
-      wallNow: init.host.wallTime(init.now),
-      transportParameters: encodeTransportParameters(parameters, init.host.rng),
-    });
-    return {
-      tls,
-      initialKeys: init.initialKeys,
-      remoteCid: init.clientCid,
-      cids: { originalDcid: init.initialDcid, retryScid: undefined, remoteScid: init.clientCid },
-      validated: init.remoteValidated,
-    };
-  });
+  return new Connection(
+    init.host,
+    'server',
+    init.stableId,
+    init.transport,
+    init.now,
+    init.tuple,
+    init.qlog,
+    (core) => {
+      const parameters: Partial<TransportParameters> = {
+        ...localParameters(init.transport, 'server'),
+        initialSourceConnectionId: core.localHandshakeCid,
+        statelessResetToken: core.localResetToken,
+        // RFC 9000 §7.3.
+        originalDestinationConnectionId: init.retry?.originalDcid ?? init.initialDcid,
+        retrySourceConnectionId: init.retry?.retryScid,
+      };
+      const tls = createServerSession(init.tls, {
+        rng: init.host.rng,
+        wallNow: init.host.wallTime(init.now),
+        transportParameters: encodeTransportParameters(parameters, init.host.rng),
+      });
+      return {
+        tls,
+        initialKeys: init.initialKeys,
+        remoteCid: init.clientCid,
+        cids: { originalDcid: init.initialDcid, retryScid: undefined, remoteScid: init.clientCid },
+        validated: init.remoteValidated,
+      };
+    },
+  );
 }
 
 interface Beginning {
@@ -132,6 +151,7 @@ class Connection implements HostedConnection {
     config: TransportConfig,
     now: Millis,
     tuple: FourTuple,
+    qlog: QlogFactory | undefined,
     begin: (core: ConnectionCore) => Beginning,
   ) {
     this.stableId = stableId;
@@ -150,6 +170,9 @@ class Connection implements HostedConnection {
     core.localResetToken = issued.resetToken;
 
     const { tls, initialKeys, remoteCid, cids, validated } = begin(core);
+    if (qlog !== undefined) {
+      core.qlog = new Qlog(qlog, side, cids.originalDcid, now, host.wallTime(now));
+    }
     const local = new LocalCids();
     local.addHandshakeCid(issued);
     core.cids.set(0, { local, remote: new RemoteCids(remoteCid), blockedPending: false });
@@ -214,8 +237,7 @@ class Connection implements HostedConnection {
   }
 
   handleStatelessReset(now: Millis): void {
-    void now;
-    this.#core.vanish({ type: 'reset' });
+    this.#core.vanish({ type: 'reset' }, now);
   }
 
   #rearm(): void {

@@ -61,7 +61,7 @@ export class Deadlines {
     }
     if (core.idleAt <= now) {
       // RFC 9000 §10.1: silently.
-      core.vanish({ type: 'timedOut' });
+      core.vanish({ type: 'timedOut' }, now);
       return;
     }
     if (core.keepAliveAt <= now) {

@@ -137,7 +137,7 @@ export class PacketReader {
       case 'versionNegotiation':
         // RFC 9000 §6.2: only the first answer may be one, and it must not offer what we speak.
         if (core.side === 'client' && this.#handshake.mayAcceptRetry && !header.versions.includes(1)) {
-          core.vanish({ type: 'versionMismatch' });
+          core.vanish({ type: 'versionMismatch' }, now);
         }
         return;
       case 'retry':

@@ -1,0 +1,202 @@
+/**
+ * The life of one connection between engine and handles: engine events in, waiting callers woken, streams found
+ * (no bytes pass through here; handles pull them).
+ *
+ * @module
+ */
+import { Subject } from 'rxjs';
+import type { Clock } from '../base/clock.ts';
+import { ConnectionError } from '../base/errors.ts';
+import { fromUtf8 } from '../base/bytes.ts';
+import type { CloseReason, ConnectionEvent, Direction, QuicConnection, StreamId } from '../quic/engine.ts';
+import { transportCodeName } from '../quic/transport-error.ts';
+import type { ConnectionListener, EngineDriver } from './engine-driver.ts';
+import { Deferred, WaitQueue } from './wait.ts';
+
+/** What a half of a stream hears. */
+export interface StreamListener {
+  onReady(): void;
+  onStopped?(code: bigint): void;
+  onFinished?(): void;
+  onConnectionLost(error: ConnectionError): void;
+}
+
+/** One connection, seen from its handles. */
+export class ConnectionActor implements ConnectionListener {
+  readonly quic: QuicConnection;
+  readonly driver: EngineDriver;
+  readonly clock: Clock;
+  /** Settles when TLS is done, or fails with the connection. */
+  readonly connected = new Deferred<void>();
+  /** Settles when the ALPN is known. */
+  readonly handshakeData = new Deferred<void>();
+  /** Client: settles with the verdict about early data. */
+  readonly earlyVerdict = new Deferred<boolean>();
+  /** Never fails. */
+  readonly closed = new Deferred<CloseReason>();
+  readonly drained = new Deferred<void>();
+  readonly streamOpened: Record<Direction, WaitQueue>;
+  readonly streamsAvailable: Record<Direction, WaitQueue>;
+  readonly datagramReceived: WaitQueue;
+  readonly datagramsUnblocked: WaitQueue;
+  /** Path facts, for the observables of the handle. */
+  readonly pathEvents$ = new Subject<ConnectionEvent>();
+  readonly #senders = new Map<StreamId, StreamListener>();
+  readonly #receivers = new Map<StreamId, StreamListener>();
+  #error: ConnectionError | undefined;
+
+  constructor(quic: QuicConnection, driver: EngineDriver) {
+    this.quic = quic;
+    this.driver = driver;
+    this.clock = driver.clock;
+    const queue = (): WaitQueue => new WaitQueue(this.clock);
+    this.streamOpened = { bi: queue(), uni: queue() };
+    this.streamsAvailable = { bi: queue(), uni: queue() };
+    this.datagramReceived = queue();
+    this.datagramsUnblocked = queue();
+    driver.listen(quic, this);
+  }
+
+  /** Why the connection ended; undefined while it is open. */
+  get error(): ConnectionError | undefined {
+    const reason = this.quic.closeReason;
+    if (reason !== undefined) this.#error ??= toConnectionError(reason);
+    return this.#error;
+  }
+
+  /** To be called after every command. */
+  wake(): void {
+    this.driver.wake();
+  }
+
+  listenSend(id: StreamId, listener: StreamListener): void {
+    this.#senders.set(id, listener);
+  }
+
+  listenRecv(id: StreamId, listener: StreamListener): void {
+    this.#receivers.set(id, listener);
+  }
+
+  forgetRecv(id: StreamId): void {
+    this.#receivers.delete(id);
+  }
+
+  forgetSend(id: StreamId): void {
+    this.#senders.delete(id);
+  }
+
+  onEvent(event: ConnectionEvent): void {
+    switch (event.type) {
+      case 'streamReadable':
+        this.#receivers.get(event.id)?.onReady();
+        return;
+      case 'streamWritable':
+        this.#senders.get(event.id)?.onReady();
+        return;
+      case 'streamStopped':
+        this.#senders.get(event.id)?.onStopped?.(event.code);
+        return;
+      case 'streamFinished':
+        this.#senders.get(event.id)?.onFinished?.();
+        this.#senders.delete(event.id);
+        return;
+      case 'streamOpened':
+        this.streamOpened[event.dir].wakeOne();
+        return;
+      case 'streamsAvailable':
+        this.streamsAvailable[event.dir].wakeAll();
+        return;
+      case 'datagramReceived':
+        this.datagramReceived.wakeAll();
+        return;
+      case 'datagramsUnblocked':
+        this.datagramsUnblocked.wakeAll();
+        return;
+      case 'handshakeData':
+        this.handshakeData.resolve();
+        return;
+      case 'connected':
+        this.handshakeData.resolve();
+        this.earlyVerdict.resolve(this.quic.accepted0Rtt ?? false);
+        this.connected.resolve();
+        return;
+      case 'zeroRttRejected':
+        this.earlyVerdict.resolve(false);
+        return;
+      case 'closed':
+        this.#onClosed(event.reason);
+        return;
+      case 'drained':
+        this.drained.resolve();
+        return;
+      case 'pathEstablished':
+      case 'pathAbandoned':
+      case 'pathDiscarded':
+      case 'pathRemoteStatus':
+      case 'pathMigrated':
+      case 'observedAddress':
+      case 'natAddressAdded':
+      case 'natAddressRemoved':
+        if (this.pathEvents$.observed) this.pathEvents$.next(event);
+        return;
+      case 'handshakeConfirmed':
+      case 'draining':
+        return;
+    }
+  }
+
+  #onClosed(reason: CloseReason): void {
+    const error = this.error!;
+    this.handshakeData.reject(error);
+    this.connected.reject(error);
+    this.earlyVerdict.resolve(false);
+    for (const listener of this.#senders.values()) listener.onConnectionLost(error);
+    for (const listener of this.#receivers.values()) listener.onConnectionLost(error);
+    for (const dir of ['bi', 'uni'] as const) {
+      this.streamOpened[dir].wakeAll();
+      this.streamsAvailable[dir].wakeAll();
+    }
+    this.datagramReceived.wakeAll();
+    this.datagramsUnblocked.wakeAll();
+    this.pathEvents$.complete();
+    this.closed.resolve(reason);
+  }
+}
+
+/** An engine's close reason as an application meets it. */
+export function toConnectionError(reason: CloseReason): ConnectionError {
+  switch (reason.type) {
+    case 'versionMismatch':
+      return new ConnectionError('ConnectionError.VersionMismatch', 'no common version of QUIC');
+    case 'transportError': {
+      const { error } = reason;
+      return new ConnectionError('ConnectionError.TransportError', `${error.code}: ${error.message}`, {
+        rawCode: BigInt(error.wireCode),
+        transportCode: error.code,
+        cause: error,
+      });
+    }
+    case 'connectionClosed': {
+      const name = transportCodeName(reason.code);
+      return new ConnectionError(
+        'ConnectionError.ConnectionClosed',
+        `closed by the peer: ${name} ${fromUtf8(reason.reason)}`.trimEnd(),
+        { rawCode: reason.code, transportCode: name, reason: reason.reason },
+      );
+    }
+    case 'applicationClosed':
+      return new ConnectionError(
+        'ConnectionError.ApplicationClosed',
+        `closed by the peer with code ${reason.code} ${fromUtf8(reason.reason)}`.trimEnd(),
+        { rawCode: reason.code, reason: reason.reason },
+      );
+    case 'reset':
+      return new ConnectionError('ConnectionError.Reset', 'the peer lost all state of the connection');
+    case 'timedOut':
+      return new ConnectionError('ConnectionError.TimedOut', 'nothing was heard from the peer');
+    case 'locallyClosed':
+      return new ConnectionError('ConnectionError.LocallyClosed', 'closed by this side');
+    case 'cidsExhausted':
+      return new ConnectionError('ConnectionError.CidsExhausted', 'no connection ids are left');
+  }
+}

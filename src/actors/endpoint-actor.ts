@@ -1,0 +1,252 @@
+/**
+ * What runs behind an `Endpoint`: sockets, engine, driver, and the order in which they end
+ * (behaviour of upstream's `Endpoint::close`; the machines of the actor system come on top of this).
+ *
+ * @module
+ */
+import { BehaviorSubject } from 'rxjs';
+import { EndpointAddr } from '../base/endpoint-addr.ts';
+import type { EndpointId } from '../base/endpoint-id.ts';
+import type { Addr } from '../base/socket-addr.ts';
+import { toAddr } from '../base/socket-addr.ts';
+import type { SecretKey } from '../crypto/keys.ts';
+import type { TransportConfig } from '../quic/config.ts';
+import type { IncomingRef, QuicConnection } from '../quic/engine.ts';
+import { QuicEndpoint } from '../quic/endpoint.ts';
+import type { QlogFactory } from '../quic/qlog.ts';
+import { endpointTlsName } from '../tls/endpoint-name.ts';
+import { rawPublicKeyIdentity, rawPublicKeyVerifier } from '../tls/profile.ts';
+import { MemorySessionStore } from '../tls/session-store.ts';
+import type { KeyLog, LocalIdentity, PeerVerifier } from '../tls/session.ts';
+import { MemoryTicketStore } from '../tls/ticket-store.ts';
+import type { Platform } from '../transport/platform.ts';
+import { ConnectionActor } from './connection-actor.ts';
+import { EngineDriver } from './engine-driver.ts';
+import { MappedAddrs } from './mapped-addrs.ts';
+import { Transports, type BindOptions } from './transports.ts';
+import { Deferred, WaitQueue } from './wait.ts';
+
+/** Session tickets sent per connection; rustls' and so upstream's number. */
+const TICKETS_PER_CONNECTION = 2;
+/** A closing endpoint waits at most this long for its peers unless told otherwise, ms: three PTOs of a slow path. */
+const DEFAULT_CLOSE_TIMEOUT_MS = 3_000;
+
+export interface EndpointActorOptions {
+  readonly platform: Platform;
+  readonly secretKey: SecretKey;
+  readonly alpns: readonly Uint8Array[];
+  readonly bind: readonly (string | BindOptions)[];
+  readonly transport: TransportConfig;
+  readonly keyLog: KeyLog | undefined;
+  readonly qlog: QlogFactory | undefined;
+}
+
+export type EndpointState = 'open' | 'closing' | 'closed';
+
+/** One endpoint. */
+export class EndpointActor {
+  readonly platform: Platform;
+  readonly secretKey: SecretKey;
+  readonly driver: EngineDriver;
+  readonly engine: QuicEndpoint;
+  readonly transports: Transports;
+  readonly addr$: BehaviorSubject<EndpointAddr>;
+  readonly incomingArrived: WaitQueue;
+  /** Settles when closing starts. */
+  readonly closeStarted = new Deferred<void>();
+  state: EndpointState = 'open';
+  readonly #transport: TransportConfig;
+  readonly #identity: LocalIdentity;
+  readonly #verifier: PeerVerifier = rawPublicKeyVerifier();
+  readonly #tickets = new MemoryTicketStore();
+  readonly #sessions: MemorySessionStore;
+  readonly #keyLog: KeyLog | undefined;
+  readonly #mapped: MappedAddrs;
+  readonly #incomings: IncomingRef[] = [];
+  #alpns: readonly Uint8Array[];
+  #closing: Promise<void> | undefined;
+  #progressed: (() => void) | undefined;
+
+  private constructor(options: EndpointActorOptions, transports: Transports, mapped: MappedAddrs) {
+    const { platform } = options;
+    const { clock, rng } = platform;
+    this.platform = platform;
+    this.secretKey = options.secretKey;
+    this.transports = transports;
+    this.#mapped = mapped;
+    this.#transport = options.transport;
+    this.#alpns = options.alpns;
+    this.#keyLog = options.keyLog;
+    this.#identity = rawPublicKeyIdentity(options.secretKey);
+    this.#sessions = new MemorySessionStore();
+    this.engine = new QuicEndpoint({ rng, wallOffsetMs: clock.wallNow() - clock.now(), qlog: options.qlog });
+    this.driver = new EngineDriver(this.engine, transports, clock);
+    this.incomingArrived = new WaitQueue(clock);
+    this.driver.onIncoming = (incoming) => {
+      this.#incomings.push(incoming);
+      this.incomingArrived.wakeOne();
+    };
+    this.driver.onProgress = () => this.#progressed?.();
+    this.addr$ = new BehaviorSubject(this.#currentAddr());
+    this.#configureServer();
+  }
+
+  /** @throws {BindError | InvalidSocketAddrError} */
+  static async bind(options: EndpointActorOptions): Promise<EndpointActor> {
+    const mapped = new MappedAddrs(options.platform.rng);
+    const transports = await Transports.bind(options.bind, options.platform, mapped);
+    return new EndpointActor(options, transports, mapped);
+  }
+
+  get id(): EndpointId {
+    return this.secretKey.publicKey;
+  }
+
+  #currentAddr(): EndpointAddr {
+    const direct = this.transports.directAddrs(this.platform, toAddr);
+    return new EndpointAddr(
+      this.id,
+      direct.map((addr) => ({ type: 'ip', addr })),
+    );
+  }
+
+  #configureServer(): void {
+    this.engine.setServerConfig({
+      transport: this.#transport,
+      tls: {
+        identity: this.#identity,
+        verifier: this.#verifier,
+        alpns: this.#alpns,
+        clientAuth: 'required',
+        sessions: this.#sessions,
+        ticketCount: TICKETS_PER_CONNECTION,
+        acceptEarlyData: true,
+        keyLog: this.#keyLog,
+      },
+    });
+  }
+
+  /** Replaces what new handshakes may negotiate. */
+  setAlpns(alpns: readonly Uint8Array[]): void {
+    if (this.state !== 'open') return;
+    this.#alpns = alpns;
+    this.#configureServer();
+  }
+
+  // --- dialling -----------------------------------------------------------------------------------------------------
+
+  /** Starts a connection. @param targets - At least one address. */
+  dial(
+    id: EndpointId,
+    targets: readonly Addr[],
+    alpns: readonly Uint8Array[],
+    transport: TransportConfig | undefined,
+  ): ConnectionActor {
+    const now = this.driver.clock.now();
+    const isMany = targets.length > 1;
+    const remote = isMany ? this.#mapped.map(targets) : targets[0]!;
+    const quic = this.engine.connect(
+      { remote, local: undefined },
+      endpointTlsName(id.toBytes()),
+      {
+        transport: transport ?? this.#transport,
+        tls: {
+          identity: this.#identity,
+          verifier: this.#verifier,
+          alpns,
+          sni: undefined,
+          tickets: this.#tickets,
+          earlyData: true,
+          keyLog: this.#keyLog,
+        },
+      },
+      now,
+    );
+    const actor = new ConnectionActor(quic, this.driver);
+    if (isMany) {
+      // Once the handshake has settled on one address the others are not needed any more.
+      const release = (): void => this.#mapped.release(remote);
+      actor.connected.promise.then(release, release);
+    }
+    this.driver.wake();
+    return actor;
+  }
+
+  // --- accepting ----------------------------------------------------------------------------------------------------
+
+  /** The next attempt, if one waits. */
+  takeIncoming(): IncomingRef | undefined {
+    return this.#incomings.shift();
+  }
+
+  accept(ref: IncomingRef): ConnectionActor {
+    const quic: QuicConnection = this.engine.accept(ref, this.driver.clock.now());
+    const actor = new ConnectionActor(quic, this.driver);
+    this.driver.wake();
+    return actor;
+  }
+
+  refuse(ref: IncomingRef): void {
+    this.engine.refuse(ref, this.driver.clock.now());
+    this.driver.wake();
+  }
+
+  retry(ref: IncomingRef): void {
+    this.engine.retry(ref, this.driver.clock.now());
+    this.driver.wake();
+  }
+
+  ignore(ref: IncomingRef): void {
+    this.engine.ignore(ref);
+  }
+
+  // --- network ------------------------------------------------------------------------------------------------------
+
+  networkChanged(): void {
+    if (this.state !== 'open') return;
+    const addr = this.#currentAddr();
+    if (!addr.equals(this.addr$.value)) this.addr$.next(addr);
+    this.engine.handleNetworkChange(undefined, this.driver.clock.now());
+    this.driver.wake();
+  }
+
+  // --- the end ------------------------------------------------------------------------------------------------------
+
+  /** Ends everything in order: connections are closed and their peers told, then sockets go. All callers wait for it. */
+  close(timeoutMs: number = DEFAULT_CLOSE_TIMEOUT_MS): Promise<void> {
+    return (this.#closing ??= this.#close(timeoutMs));
+  }
+
+  async #close(timeoutMs: number): Promise<void> {
+    const { clock } = this.driver;
+    this.state = 'closing';
+    this.closeStarted.resolve();
+    this.#incomings.length = 0;
+    this.incomingArrived.wakeAll();
+    this.engine.close(0n, new Uint8Array(0), clock.now());
+    this.driver.flush();
+    await this.#allDraining(timeoutMs);
+    this.driver.flush();
+    this.driver.stop();
+    await this.transports.close();
+    this.state = 'closed';
+    this.addr$.complete();
+  }
+
+  /** Until every peer has answered its close, or could not within the limit. */
+  #allDraining(timeoutMs: number): Promise<void> {
+    const { clock } = this.driver;
+    if (this.engine.undrainedCount === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const finish = (): void => {
+        clock.clearTimeout(timer);
+        this.#progressed = undefined;
+        resolve();
+      };
+      const timer = clock.setTimeout(finish, timeoutMs);
+      this.#progressed = () => {
+        if (this.engine.undrainedCount === 0) finish();
+      };
+    });
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * Waiting that can be aborted: every promise that an application may hold for long goes through here.
+ *
+ * @module
+ */
+import type { Clock } from '../base/clock.ts';
+import { TimeoutError } from '../base/errors.ts';
+
+/** Options of every call that may wait. */
+export interface WaitOptions {
+  /** Gives the wait up; it then rejects with `signal.reason`. */
+  readonly signal?: AbortSignal | undefined;
+  /** Gives the wait up after so many ms; it then rejects with TimeoutError. */
+  readonly timeoutMs?: number | undefined;
+}
+
+interface Waiter {
+  resolve: () => void;
+  reject: (reason: unknown) => void;
+  /** Removes listeners and timers. */
+  release: () => void;
+}
+
+/** Those who wait for one thing to happen. Costs a promise each; a listener or timer only where options ask for it. */
+export class WaitQueue {
+  readonly #clock: Clock;
+  #waiters: Waiter[] = [];
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get size(): number {
+    return this.#waiters.length;
+  }
+
+  /** Resolves at the next {@link wakeOne} or {@link wakeAll}; rejects with the abort reason or a TimeoutError. */
+  wait(options: WaitOptions = {}): Promise<void> {
+    const { signal, timeoutMs } = options;
+    if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
+    return new Promise<void>((resolve, reject) => {
+      const waiter: Waiter = { resolve, reject, release: nothing };
+      if (signal !== undefined || timeoutMs !== undefined) this.#limit(waiter, signal, timeoutMs);
+      this.#waiters.push(waiter);
+    });
+  }
+
+  #limit(waiter: Waiter, signal: AbortSignal | undefined, timeoutMs: number | undefined): void {
+    const giveUp = (reason: unknown): void => {
+      waiter.release();
+      const index = this.#waiters.indexOf(waiter);
+      if (index >= 0) this.#waiters.splice(index, 1);
+      waiter.reject(reason);
+    };
+    const onAbort = (): void => giveUp(signal!.reason);
+    const timer =
+      timeoutMs === undefined
+        ? undefined
+        : this.#clock.setTimeout(() => giveUp(new TimeoutError(timeoutMs)), timeoutMs);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    waiter.release = () => {
+      signal?.removeEventListener('abort', onAbort);
+      if (timer !== undefined) this.#clock.clearTimeout(timer);
+    };
+  }
+
+  wakeOne(): void {
+    const waiter = this.#waiters.shift();
+    if (waiter === undefined) return;
+    waiter.release();
+    waiter.resolve();
+  }
+
+  wakeAll(): void {
+    const waiters = this.#waiters;
+    this.#waiters = [];
+    for (const waiter of waiters) {
+      waiter.release();
+      waiter.resolve();
+    }
+  }
+}
+
+function nothing(): void {
+  // No listener and no timer to remove.
+}
+
+/** How much of a `timeoutMs` is left for the next of several waits. */
+export function deadlineOf(clock: Clock, options: WaitOptions): () => WaitOptions {
+  if (options.timeoutMs === undefined) return () => options;
+  const end = clock.now() + options.timeoutMs;
+  return () => ({ signal: options.signal, timeoutMs: Math.max(0, end - clock.now()) });
+}
+
+/** Waits for `promise` as long as `options` allow. @throws the abort reason, or a TimeoutError. */
+export async function settleWithin<T>(clock: Clock, promise: Promise<T>, options: WaitOptions): Promise<T> {
+  const limit = new WaitQueue(clock);
+  const giveUp = limit.wait(options).then(() => promise);
+  try {
+    return await Promise.race([promise, giveUp]);
+  } finally {
+    // Removes the listener and the timer.
+    limit.wakeAll();
+    giveUp.catch(nothing);
+  }
+}
+
+/** A value that is settled once, whose promise exists only if somebody asks, and never is an unhandled rejection. */
+export class Deferred<T> {
+  #settled: { readonly value: T } | { readonly error: unknown } | undefined;
+  #promise: Promise<T> | undefined;
+  #resolve: ((value: T) => void) | undefined;
+  #reject: ((error: unknown) => void) | undefined;
+
+  get isSettled(): boolean {
+    return this.#settled !== undefined;
+  }
+
+  get promise(): Promise<T> {
+    if (this.#promise !== undefined) return this.#promise;
+    const settled = this.#settled;
+    if (settled === undefined) {
+      this.#promise = new Promise<T>((resolve, reject) => {
+        this.#resolve = resolve;
+        this.#reject = reject;
+      });
+    } else {
+      this.#promise =
+        'value' in settled ? Promise.resolve(settled.value) : Promise.reject(settled.error as Error);
+    }
+    // Reading the property must not make a rejection somebody's problem who only looked.
+    this.#promise.catch(nothing);
+    return this.#promise;
+  }
+
+  resolve(value: T): void {
+    if (this.#settled !== undefined) return;
+    this.#settled = { value };
+    this.#resolve?.(value);
+  }
+
+  reject(error: unknown): void {
+    if (this.#settled !== undefined) return;
+    this.#settled = { error };
+    this.#reject?.(error);
+  }
+}

@@ -1,0 +1,250 @@
+/**
+ * What an application can catch: one class per family, `code` = family and leaf, the cause kept
+ * (families as upstream's error enums, behaviour of iroh 1.0.x).
+ *
+ * @module
+ */
+
+/** Every code with what it means; docs/errors.md is generated from it. */
+export const ERROR_CODES = {
+  'BindError.Sockets': 'A required socket could not be bound; `cause` is the system error.',
+  'BindError.CreateQuicEndpoint': 'No socket at all could be bound.',
+  'InvalidSocketAddr.AddrParse': 'A bind address is not `ip:port`.',
+  'InvalidSocketAddr.InvalidPrefixLength': 'A prefix length is above 32 (IPv4) or 128 (IPv6).',
+  'InvalidSocketAddr.DuplicateDefaultAddr': 'Two default addresses of one family.',
+  'ConnectError.EndpointClosed': 'The endpoint is closed.',
+  'ConnectError.EndpointStopping': 'The endpoint is closing.',
+  'ConnectError.SelfConnect': 'The address is that of this very endpoint.',
+  'ConnectError.InvalidAlpn': 'The protocol name is empty or longer than 255 bytes.',
+  'ConnectError.NoAddress.NoServiceConfigured':
+    'No address is known, and nothing is configured to look one up.',
+  'ConnectError.AuthenticationError': 'Who answered is not who was dialled; see `cause`.',
+  'ConnectError.Connection': 'The connection ended before it was established; `cause` is a ConnectionError.',
+  'ConnectWithOptsError.EndpointClosed': 'Cause of ConnectError.EndpointClosed.',
+  'ConnectWithOptsError.EndpointStopping': 'Cause of ConnectError.EndpointStopping.',
+  'ConnectWithOptsError.SelfConnect': 'Cause of ConnectError.SelfConnect.',
+  'ConnectWithOptsError.InvalidAlpn': 'Cause of ConnectError.InvalidAlpn.',
+  'ConnectWithOptsError.NoAddress': 'Cause of ConnectError.NoAddress.NoServiceConfigured.',
+  'ConnectingError.ConnectionError': 'The handshake failed; `cause` is a ConnectionError.',
+  'ConnectingError.HandshakeFailure':
+    'The peer could not be authenticated; `cause` is an AuthenticationError.',
+  'AuthenticationError.RemoteId': 'The peer did not prove the expected endpoint id.',
+  'AuthenticationError.NoAlpn': 'The handshake negotiated no protocol.',
+  'ConnectionError.VersionMismatch': 'The peer speaks no version of QUIC that we do.',
+  'ConnectionError.TransportError': 'The peer broke a rule of the protocol; `transportCode` names it.',
+  'ConnectionError.ConnectionClosed': 'The peer closed because of a protocol error.',
+  'ConnectionError.ApplicationClosed': 'The peer closed with `errorCode` and `reason`.',
+  'ConnectionError.Reset': 'The peer lost all state of the connection.',
+  'ConnectionError.TimedOut': 'Nothing was heard from the peer for the idle time-out.',
+  'ConnectionError.LocallyClosed': 'Closed by this side.',
+  'ConnectionError.CidsExhausted': 'No connection ids are left.',
+  'WriteError.Stopped': 'The peer stopped reading, with `errorCode`.',
+  'WriteError.ConnectionLost': 'The connection ended; `cause` is a ConnectionError.',
+  'WriteError.ClosedStream': 'The stream was finished or reset before.',
+  'WriteError.ZeroRttRejected': 'The stream was opened for early data that the server refused.',
+  'ReadError.Reset': 'The peer abandoned the stream, with `errorCode`.',
+  'ReadError.ConnectionLost': 'The connection ended; `cause` is a ConnectionError.',
+  'ReadError.ClosedStream': 'The stream was stopped or read to its end before.',
+  'ReadError.ZeroRttRejected': 'The stream was opened for early data that the server refused.',
+  'ReadExactError.FinishedEarly': 'The stream ended after `bytesRead` bytes.',
+  'ReadToEndError.TooLong': 'The stream is longer than the limit.',
+  'StoppedError.ConnectionLost': 'The connection ended before the stream was done.',
+  'StoppedError.ZeroRttRejected': 'The stream was opened for early data that the server refused.',
+  'ResetError.ConnectionLost': 'The connection ended before the stream was done.',
+  'ResetError.ZeroRttRejected': 'The stream was opened for early data that the server refused.',
+  'SendDatagramError.UnsupportedByPeer': 'The peer does not take datagrams.',
+  'SendDatagramError.Disabled': 'Datagrams are switched off on this side.',
+  'SendDatagramError.TooLarge': 'The datagram is larger than `maxDatagramSize`.',
+  'SendDatagramError.ConnectionLost': 'The connection ended; `cause` is a ConnectionError.',
+  'RetryError.AlreadyValidated': 'The address of this attempt is validated already.',
+  'IncomingError.AlreadyDecided': 'The attempt was accepted, refused, retried or ignored before.',
+  'EndpointError.Closed': 'The endpoint is closed.',
+  'TimeoutError.Elapsed': 'The `timeoutMs` of a call elapsed.',
+} as const;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+/** Base of all errors that this library raises on purpose. */
+export class IrohError extends Error {
+  /** Family and leaf, e.g. `ConnectionError.TimedOut`. Switch on this, never on the message. */
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, cause?: unknown) {
+    super(message, cause === undefined ? undefined : { cause });
+    this.code = code;
+    this.name = code.slice(0, code.indexOf('.'));
+  }
+
+  /** Plain data: name, code, message, typed fields, and the cause if it can say something. */
+  toJSON(): Record<string, unknown> {
+    const json: Record<string, unknown> = { name: this.name, code: this.code, message: this.message };
+    for (const [key, value] of Object.entries(this)) {
+      if (key === 'name' || key === 'code') continue;
+      json[key] =
+        typeof value === 'bigint' ? value.toString() : value instanceof Uint8Array ? [...value] : value;
+    }
+    if (this.cause instanceof IrohError) json['cause'] = this.cause.toJSON();
+    else if (this.cause instanceof Error)
+      json['cause'] = { name: this.cause.name, message: this.cause.message };
+    return json;
+  }
+}
+
+/** True for errors of this library; with `code`, for those of this code or family (`'ConnectError'`). */
+export function isIrohError(error: unknown, code?: ErrorCode | (string & {})): error is IrohError {
+  if (!(error instanceof IrohError)) return false;
+  return code === undefined || error.code === code || error.code.startsWith(`${code}.`);
+}
+
+type CodeOf<Family extends string> = Extract<ErrorCode, `${Family}.${string}`>;
+
+/** `Endpoint.bind` failed. */
+export class BindError extends IrohError {
+  declare readonly code: CodeOf<'BindError'>;
+}
+
+/** A bind address that cannot be used. */
+export class InvalidSocketAddrError extends IrohError {
+  declare readonly code: CodeOf<'InvalidSocketAddr'>;
+}
+
+/** `connect` failed. */
+export class ConnectError extends IrohError {
+  declare readonly code: CodeOf<'ConnectError'>;
+}
+
+/** Why dialling did not even start; cause of a {@link ConnectError}. */
+export class ConnectWithOptsError extends IrohError {
+  declare readonly code: CodeOf<'ConnectWithOptsError'>;
+}
+
+/** Why the handshake failed; cause of a {@link ConnectError}. */
+export class ConnectingError extends IrohError {
+  declare readonly code: CodeOf<'ConnectingError'>;
+}
+
+/** The peer is not who it should be. */
+export class AuthenticationError extends IrohError {
+  declare readonly code: CodeOf<'AuthenticationError'>;
+}
+
+/** Why a connection ended. */
+export class ConnectionError extends IrohError {
+  declare readonly code: CodeOf<'ConnectionError'>;
+  /** ApplicationClosed, ConnectionClosed: the code of the peer; above 2^53 − 1 it is clamped, see {@link rawCode}. */
+  readonly errorCode: number | undefined;
+  readonly rawCode: bigint | undefined;
+  /** TransportError, ConnectionClosed: the code's name, e.g. `PROTOCOL_VIOLATION`. */
+  readonly transportCode: string | undefined;
+  /** The peer's words; not to be trusted. */
+  readonly reason: Uint8Array | undefined;
+
+  constructor(
+    code: CodeOf<'ConnectionError'>,
+    message: string,
+    fields: {
+      readonly rawCode?: bigint | undefined;
+      readonly transportCode?: string | undefined;
+      readonly reason?: Uint8Array | undefined;
+      readonly cause?: unknown;
+    } = {},
+  ) {
+    super(code, message, fields.cause);
+    this.rawCode = fields.rawCode;
+    this.errorCode = fields.rawCode === undefined ? undefined : clampCode(fields.rawCode);
+    this.transportCode = fields.transportCode;
+    this.reason = fields.reason;
+  }
+}
+
+/** An error with the peer's application code. */
+class CodedError extends IrohError {
+  /** Stopped, Reset: the peer's code; above 2^53 − 1 it is clamped, see {@link rawCode}. */
+  readonly errorCode: number | undefined;
+  readonly rawCode: bigint | undefined;
+
+  constructor(code: ErrorCode, message: string, rawCode?: bigint, cause?: unknown) {
+    super(code, message, cause);
+    this.rawCode = rawCode;
+    this.errorCode = rawCode === undefined ? undefined : clampCode(rawCode);
+  }
+}
+
+/** Writing to a stream failed. */
+export class WriteError extends CodedError {
+  declare readonly code: CodeOf<'WriteError'>;
+}
+
+/** Reading from a stream failed. */
+export class ReadError extends CodedError {
+  declare readonly code: CodeOf<'ReadError'>;
+}
+
+/** `readExact` failed because the stream ended. */
+export class ReadExactError extends IrohError {
+  declare readonly code: CodeOf<'ReadExactError'>;
+  /** Bytes that came before the end. */
+  readonly bytesRead: number;
+
+  constructor(bytesRead: number) {
+    super('ReadExactError.FinishedEarly', `the stream ended after ${bytesRead} bytes`);
+    this.bytesRead = bytesRead;
+  }
+}
+
+/** `readToEnd` failed because the stream is too long. */
+export class ReadToEndError extends IrohError {
+  declare readonly code: CodeOf<'ReadToEndError'>;
+}
+
+/** `stopped` cannot tell any more. */
+export class StoppedError extends IrohError {
+  declare readonly code: CodeOf<'StoppedError'>;
+}
+
+/** `resetReceived` cannot tell any more. */
+export class ResetError extends IrohError {
+  declare readonly code: CodeOf<'ResetError'>;
+}
+
+/** `sendDatagram` failed. */
+export class SendDatagramError extends IrohError {
+  declare readonly code: CodeOf<'SendDatagramError'>;
+}
+
+/** `incoming.retry()` cannot be done. */
+export class RetryError extends IrohError {
+  declare readonly code: CodeOf<'RetryError'>;
+}
+
+/** A connection attempt was decided twice. */
+export class IncomingError extends IrohError {
+  declare readonly code: CodeOf<'IncomingError'>;
+}
+
+/** The endpoint cannot do this any more. */
+export class EndpointError extends IrohError {
+  declare readonly code: CodeOf<'EndpointError'>;
+}
+
+/** A call's `timeoutMs` elapsed. */
+export class TimeoutError extends IrohError {
+  declare readonly code: CodeOf<'TimeoutError'>;
+
+  constructor(timeoutMs: number) {
+    super('TimeoutError.Elapsed', `timed out after ${timeoutMs} ms`);
+  }
+}
+
+/** A wire code as a number: exact up to 2^53 − 1, clamped above. */
+export function clampCode(code: bigint): number {
+  return code > BigInt(Number.MAX_SAFE_INTEGER) ? Number.MAX_SAFE_INTEGER : Number(code);
+}
+
+/** An application's code for the wire. @throws {RangeError} unless it is an integer from 0 to 2^53 − 1. */
+export function toWireCode(code: number): bigint {
+  if (!Number.isSafeInteger(code) || code < 0) {
+    throw new RangeError(`application error code: expected an integer from 0 to 2^53 - 1, got ${code}`);
+  }
+  return BigInt(code);
+}

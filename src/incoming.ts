@@ -1,0 +1,123 @@
+/**
+ * A connection attempt, before and while it is accepted.
+ *
+ * @module
+ */
+import type { ConnectionActor } from './actors/connection-actor.ts';
+import type { EndpointActor } from './actors/endpoint-actor.ts';
+import { IncomingError, RetryError } from './base/errors.ts';
+import type { Addr } from './base/socket-addr.ts';
+import { Connection } from './connection.ts';
+import type { IncomingRef } from './quic/engine.ts';
+
+/** Where an attempt comes from. Relays and custom transports come later. */
+export type IncomingAddr = { readonly type: 'ip'; readonly addr: Addr };
+
+/** An attempt that nobody has decided about. Disposing of it undecided refuses it. */
+export class Incoming {
+  readonly #actor: EndpointActor;
+  readonly #ref: IncomingRef;
+  #isDecided = false;
+
+  /** Attempts come from an endpoint. */
+  constructor(actor: EndpointActor, ref: IncomingRef) {
+    this.#actor = actor;
+    this.#ref = ref;
+  }
+
+  get remoteAddr(): IncomingAddr {
+    return { type: 'ip', addr: this.#ref.remote };
+  }
+
+  /** Bound address of the socket that it came to. */
+  get localAddr(): Addr {
+    return this.#ref.local;
+  }
+
+  /** True when the peer proved to receive at {@link remoteAddr}. */
+  get remoteAddrValidated(): boolean {
+    return this.#ref.remoteValidated;
+  }
+
+  /** Protocols that the peer offers, if its first packet tells. */
+  get offeredAlpns(): readonly Uint8Array[] | undefined {
+    return this.#ref.offeredAlpns;
+  }
+
+  /** Goes on with the handshake. @throws {IncomingError} AlreadyDecided. */
+  accept(): Accepting {
+    this.#decide();
+    return new Accepting(this.#actor.accept(this.#ref), this.remoteAddr);
+  }
+
+  /** Turns the peer away; it hears CONNECTION_REFUSED. @throws {IncomingError} AlreadyDecided. */
+  refuse(): void {
+    this.#decide();
+    this.#actor.refuse(this.#ref);
+  }
+
+  /**
+   * Makes the peer prove its address first; if it can, it comes back as a new attempt.
+   * @throws {RetryError} when the address is proven; the attempt stays undecided. {@link IncomingError} AlreadyDecided.
+   */
+  retry(): void {
+    if (!this.#isDecided && this.#ref.remoteValidated) {
+      throw new RetryError('RetryError.AlreadyValidated', 'the address is validated already');
+    }
+    this.#decide();
+    this.#actor.retry(this.#ref);
+  }
+
+  /** Says nothing; the peer times out. @throws {IncomingError} AlreadyDecided. */
+  ignore(): void {
+    this.#decide();
+    this.#actor.ignore(this.#ref);
+  }
+
+  #decide(): void {
+    if (this.#isDecided) {
+      throw new IncomingError('IncomingError.AlreadyDecided', 'the attempt was decided before');
+    }
+    this.#isDecided = true;
+  }
+
+  /** Refuses the attempt unless it was decided. */
+  [Symbol.dispose](): void {
+    if (!this.#isDecided) this.refuse();
+  }
+}
+
+/** An accepted attempt whose handshake runs. Await {@link connected}, or the object itself. */
+export class Accepting implements PromiseLike<Connection> {
+  readonly #actor: ConnectionActor;
+  readonly remoteAddr: IncomingAddr;
+  #connection: Connection | undefined;
+
+  /** Made by {@link Incoming.accept}. */
+  constructor(actor: ConnectionActor, remoteAddr: IncomingAddr) {
+    this.#actor = actor;
+    this.remoteAddr = remoteAddr;
+  }
+
+  /** The negotiated protocol, as soon as it is known. */
+  get alpn(): Promise<Uint8Array> {
+    return this.#actor.handshakeData.promise.then(() => this.#actor.quic.alpn!);
+  }
+
+  /** The connection before its handshake is complete: may send at once (0.5-RTT), but does not know its peer yet. */
+  early(): Connection {
+    return (this.#connection ??= new Connection(this.#actor));
+  }
+
+  /** The connection once its handshake is complete. */
+  get connected(): Promise<Connection> {
+    return this.#actor.connected.promise.then(() => this.early());
+  }
+
+  then<A = Connection, B = never>(
+    onFulfilled?: ((connection: Connection) => A | PromiseLike<A>) | null,
+    onRejected?: ((reason: unknown) => B | PromiseLike<B>) | null,
+  ): Promise<A | B> {
+    return this.connected.then(onFulfilled, onRejected);
+  }
+}

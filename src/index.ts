@@ -1,0 +1,30 @@
+/**
+ * iroh in TypeScript: dial any endpoint by its public key.
+ *
+ * @module
+ */
+export {
+  Endpoint,
+  type Alpn,
+  type CloseOptions,
+  type ConnectOptions,
+  type EndpointOptions,
+  type Remote,
+} from './endpoint.ts';
+export { Connecting, type EarlyConnection } from './connecting.ts';
+export { Accepting, Incoming, type IncomingAddr } from './incoming.ts';
+export { Connection, type CloseReason, type Path, type PathEvent } from './connection.ts';
+export { RecvStream, SendStream, type BiStream } from './streams.ts';
+export type { BindOptions } from './actors/transports.ts';
+export type { EndpointState } from './actors/endpoint-actor.ts';
+export type { WaitOptions } from './actors/wait.ts';
+export { EndpointId, PublicKey, SecretKey, Signature } from './crypto/keys.ts';
+export { EndpointAddr, type EndpointAddrJson } from './base/endpoint-addr.ts';
+export type { TransportAddr } from './base/transport-addr.ts';
+export { RelayUrl } from './base/relay-url.ts';
+export { parseAddr, toAddr, type Addr } from './base/socket-addr.ts';
+export * from './base/errors.ts';
+export { ParseError, type ParseErrorCode } from './base/parse-error.ts';
+export { DEFAULT_TRANSPORT_CONFIG, type TransportConfig } from './quic/config.ts';
+export type { ConnectionStats, PathStats } from './quic/stats.ts';
+export type { Platform } from './transport/platform.ts';
