@@ -62,7 +62,7 @@ export class SendStream implements StreamListener {
         if (written === bytes.length) return Promise.resolve();
         return this.#enqueue(this.#writeRest(written === 0 ? bytes : bytes.subarray(written), options));
       } catch (error) {
-        return Promise.reject(error as Error);
+        return Promise.reject(error);
       }
     }
     const before = this.#tail;

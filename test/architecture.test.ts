@@ -100,7 +100,7 @@ test('the packet path sees no observables: rxjs is for facts, not for packets', 
 
 test('browser twins export the same names', () => {
   const names = (text: string): string[] =>
-    [...text.matchAll(/^export (?:async )?(?:function|class|const|type|interface) (\w+)/gm)]
+    [...text.matchAll(/^export (?:async )?(?:function|class|const) (\w+)/gm)]
       .map((match) => match[1]!)
       .sort();
   for (const file of files.filter((each) => each.path.endsWith('.browser.ts') && each.path.includes('/'))) {

@@ -38,7 +38,7 @@ export class EngineDriver {
   readonly #transports: Transports;
   readonly #listeners = new Map<QuicConnection, ConnectionListener>();
   readonly #batch: Transmit[] = [];
-  #timer: TimerId | undefined;
+  #timer: TimerId;
   #timerAt: Millis = Infinity;
   #isFlushDue = false;
   #isBlocked = false;

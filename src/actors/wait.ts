@@ -125,8 +125,7 @@ export class Deferred<T> {
         this.#reject = reject;
       });
     } else {
-      this.#promise =
-        'value' in settled ? Promise.resolve(settled.value) : Promise.reject(settled.error as Error);
+      this.#promise = 'value' in settled ? Promise.resolve(settled.value) : Promise.reject(settled.error);
     }
     // Reading the property must not make a rejection somebody's problem who only looked.
     this.#promise.catch(nothing);

@@ -74,7 +74,7 @@ async function main(): Promise<void> {
     const child: ChildProcess = fork(fileURLToPath(import.meta.url), ['--answer', folder]);
     const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
     const ticket = await new Promise<string>((resolve) =>
-      child.once('message', (text) => resolve(String(text))),
+      child.once('message', (text) => resolve(text as string)),
     );
     console.log(`the other process listens as\n${ticket}\n`);
     await dial(ticket, path, folder);

@@ -4,7 +4,8 @@
  *
  * @module
  */
-import { Readable, Writable } from 'node:stream';
+import type { Writable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 import { isIrohError, type BiStream, type Connection } from '../index.ts';
 import { bindEndpoint, type KeyOptions } from './identity.ts';

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { DecodeError, Reader, concatBytes, toHex } from '../base/bytes.ts';
+import type { Reader } from '../base/bytes.ts';
+import { DecodeError, concatBytes, toHex } from '../base/bytes.ts';
 
 /** Identifier octets, class and constructed bit included. */
 export const DER = {

@@ -10,7 +10,14 @@ import type { InitialKeys } from './incoming.ts';
 import type { QlogFactory } from './qlog.ts';
 import type { ClientTlsConfig, ServerTlsConfig } from '../tls/session.ts';
 import type { TransportConfig } from './config.ts';
-import type { ConnectionEvent, Datagram, FourTuple, QuicConnection, Transmit } from './engine.ts';
+import type {
+  ConnectionEvent,
+  Datagram,
+  FourTuple,
+  NetworkChangeHint,
+  QuicConnection,
+  Transmit,
+} from './engine.ts';
 
 /** Length of every connection id that we issue; upstream's, so that ours cannot be told from it. */
 export const LOCAL_CID_LENGTH = 8;
@@ -61,7 +68,7 @@ export interface HostedConnection extends QuicConnection {
   /** All datagrams of a burst were handed in: detect losses, raise events, once. */
   endBurst(now: Millis): void;
   handleTimeout(now: Millis): void;
-  handleNetworkChange(hint: import('./engine.ts').NetworkChangeHint | undefined, now: Millis): void;
+  handleNetworkChange(hint: NetworkChangeHint | undefined, now: Millis): void;
   /** Stateless reset detected by the endpoint (RFC 9000 §10.3.1). */
   handleStatelessReset(now: Millis): void;
   /** Appends up to `max` sealed datagrams. Fewer than `max` means: nothing more to send now. */

@@ -17,8 +17,10 @@ const RESET_TOKEN_BYTES = 16;
 const TAG_BYTES = 16;
 /** A reset must look like the smallest valid packet at least (RFC 9000 §10.3: 5 bytes in front of the token). */
 const MIN_RESET_PADDING = 5;
-/** Upstream pads resets up to this much; more tells nothing. */
-const MAX_RESET_PADDING = 24;
+/** From here on a reset cannot be told from a packet with a connection id of any length. */
+const IDEAL_RESET_PADDING = MIN_RESET_PADDING + 20;
+/** More tells nothing, and costs bytes. */
+const MAX_RESET_PADDING = 64;
 
 /** Makes the stateless reset tokens of our connection ids: a keyed permutation, so that nothing must be remembered. */
 export class ResetTokens {
@@ -36,7 +38,8 @@ export class ResetTokens {
   of(bytes: Uint8Array, at = 0): Uint8Array {
     this.#block.fill(0);
     this.#block.set(bytes.subarray(at, at + LOCAL_CID_LENGTH));
-    return this.#key.masks(this.#block, 1).slice(0, RESET_TOKEN_BYTES);
+    // Not a view: three dozen of these live as long as their connection.
+    return new Uint8Array(this.#key.masks(this.#block, 1).subarray(0, RESET_TOKEN_BYTES));
   }
 }
 
@@ -49,9 +52,12 @@ export function encodeStatelessReset(
   triggerLength: number,
   rng: Rng,
 ): Uint8Array | undefined {
-  const room = Math.min(triggerLength - 1 - RESET_TOKEN_BYTES, MAX_RESET_PADDING + MIN_RESET_PADDING);
-  if (room < MIN_RESET_PADDING) return undefined;
-  const padding = MIN_RESET_PADDING + randomBelow(rng, room - MIN_RESET_PADDING + 1);
+  const most = Math.min(triggerLength - 1 - RESET_TOKEN_BYTES, MAX_RESET_PADDING);
+  if (most < MIN_RESET_PADDING) return undefined;
+  const padding =
+    most <= IDEAL_RESET_PADDING
+      ? most
+      : IDEAL_RESET_PADDING + randomBelow(rng, most - IDEAL_RESET_PADDING + 1);
   const bytes = new Uint8Array(padding + RESET_TOKEN_BYTES);
   bytes.set(randomBytes(rng, padding));
   // Looks like a short header.

@@ -125,6 +125,8 @@ const bytes = (
 ): BytesSpec => ({ kind: 'bytes', id, name, minLength, maxLength, serverOnly });
 
 const MAX_CID_BYTES = 20;
+/** RFC 9000 figure 22 without its connection id: 4+2 and 16+2 address bytes, cid length, token. */
+const PREFERRED_ADDRESS_FIXED_BYTES = 41;
 
 /** Limits: RFC 9000 §18.2 unless noted. */
 const SPECS: readonly Spec[] = [
@@ -141,8 +143,14 @@ const SPECS: readonly Spec[] = [
   number(0x0a, 'ackDelayExponent', { max: 20 }),
   number(0x0b, 'maxAckDelay', { max: 2 ** 14 - 1 }),
   { kind: 'flag', id: 0x0c, name: 'disableActiveMigration' },
-  // 4+2 and 16+2 address bytes, cid length, cid of at least one byte, token.
-  bytes(0x0d, 'preferredAddress', 42, 61, true),
+  // The connection id must not be empty.
+  bytes(
+    0x0d,
+    'preferredAddress',
+    PREFERRED_ADDRESS_FIXED_BYTES + 1,
+    PREFERRED_ADDRESS_FIXED_BYTES + MAX_CID_BYTES,
+    true,
+  ),
   number(0x0e, 'activeConnectionIdLimit', { min: 2 }),
   bytes(0x0f, 'initialSourceConnectionId', 0, MAX_CID_BYTES, false),
   bytes(0x10, 'retrySourceConnectionId', 0, MAX_CID_BYTES, true),
@@ -187,7 +195,8 @@ export function encodeTransportParameters(parameters: Partial<TransportParameter
 function writeValue(w: Writer, spec: Spec, value: NonNullable<TransportParameters[ParameterName]>): void {
   switch (spec.kind) {
     case 'number':
-      w.varint(value as number);
+      // What cannot be written exactly is more than anybody needs.
+      w.varint(Math.min(Math.floor(value as number), Number.MAX_SAFE_INTEGER));
       return;
     case 'bytes':
       w.put(value as Uint8Array);
@@ -206,8 +215,9 @@ function writeValue(w: Writer, spec: Spec, value: NonNullable<TransportParameter
 /** RFC 9000 §18.1: ids of the form 31 · N + 27 exist to be ignored. */
 function greaseParameter(rng: Rng): Uint8Array {
   const w = new Writer();
-  const id = 31n * BigInt(randomBelow(rng, 2 ** 32)) * 0x1000_0000n + 27n;
-  w.varintBig(id % (1n << 62n));
+  // N below 2^57 keeps the id below 2^62.
+  const n = BigInt(randomBelow(rng, 2 ** 25)) * 2n ** 32n + BigInt(randomBelow(rng, 2 ** 32));
+  w.varintBig(31n * n + 27n);
   const body = randomBytes(rng, randomBelow(rng, 16));
   w.varint(body.length);
   w.put(body);
@@ -263,7 +273,10 @@ function readValue(r: Reader, spec: Spec, parameters: TransportParameters, sende
       if (value.length < spec.minLength || value.length > spec.maxLength) {
         throw invalid(`${spec.name}: ${value.length} bytes`);
       }
-      parameters[spec.name] = value.slice();
+      if (spec.name === 'preferredAddress' && value.length !== PREFERRED_ADDRESS_FIXED_BYTES + value[24]!) {
+        throw invalid('preferredAddress: lengths do not add up');
+      }
+      parameters[spec.name] = new Uint8Array(value);
       return;
     }
     case 'flag':

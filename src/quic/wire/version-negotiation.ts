@@ -5,12 +5,13 @@
  */
 import { Writer } from '../../base/bytes.ts';
 import { randomBelow, type Rng } from '../../base/rng.ts';
-import { QUIC_VERSION_1 } from './packet.ts';
+import { FIXED_BIT, QUIC_VERSION_1 } from './packet.ts';
 
 /** Answers a datagram of an unknown version, whose connection ids are given, with the versions that we speak. */
 export function encodeVersionNegotiation(dcid: Uint8Array, scid: Uint8Array, rng: Rng): Uint8Array {
   const w = new Writer();
-  w.u8(0x80 | randomBelow(rng, 128));
+  // The low bits are arbitrary; the fixed bit is set for receivers that tell QUIC from other datagrams by it (§17.2.1).
+  w.u8(0x80 | FIXED_BIT | randomBelow(rng, 64));
   w.u32(0);
   // Mirrored, so that the client can match it (RFC 9000 §17.2.1).
   w.u8(scid.length);

@@ -10,13 +10,28 @@ import type { Writer } from '../../base/bytes.ts';
 import type { Addr } from '../../base/socket-addr.ts';
 import type { Direction, PathId, PathStatus, StreamId } from '../engine.ts';
 
-/** Upper bounds of encoded sizes, for checking the room before writing: type, then 8 bytes per varint. */
+/** Upper bounds of encoded sizes, for checking the room before writing: the type, then 8 bytes per varint. */
 export const MAX_RESET_STREAM_BYTES = 25;
 export const MAX_STOP_SENDING_BYTES = 17;
+/** Of the frame without its data. */
+export const MAX_CRYPTO_HEADER_BYTES = 17;
+/** Of the frame without its token. */
+export const MAX_NEW_TOKEN_HEADER_BYTES = 9;
 export const MAX_MAX_DATA_BYTES = 9;
 export const MAX_MAX_STREAM_DATA_BYTES = 17;
 export const MAX_MAX_STREAMS_BYTES = 9;
 export const MAX_BLOCKED_BYTES = 17;
+/** With and without a path id, for a connection id of 20 bytes. */
+export const MAX_NEW_CONNECTION_ID_BYTES = 63;
+export const MAX_RETIRE_CONNECTION_ID_BYTES = 18;
+/** PATH_CHALLENGE and PATH_RESPONSE. */
+export const PATH_CHALLENGE_BYTES = 9;
+/** Of both kinds, without the reason. */
+export const MAX_CLOSE_HEADER_BYTES = 25;
+/** PATH_ABANDON, PATH_STATUS_*, MAX_PATH_ID, PATHS_BLOCKED and PATH_CIDS_BLOCKED. */
+export const MAX_PATH_FRAME_BYTES = 18;
+/** OBSERVED_ADDRESS, ADD_ADDRESS, REACH_OUT and REMOVE_ADDRESS. */
+export const MAX_ADDRESS_FRAME_BYTES = 30;
 
 /** RFC 9000 §19.2. */
 export function writePing(w: Writer): void {

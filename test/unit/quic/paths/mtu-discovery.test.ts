@@ -149,9 +149,9 @@ describe('black holes', () => {
 
   test('three bursts of large packets with nothing large getting through', () => {
     const mtu = found();
-    let next = lose(mtu, 100, BLACK_HOLE_BURSTS - 1);
+    const next = lose(mtu, 100, BLACK_HOLE_BURSTS - 1);
     expect(mtu.detectBlackHole(1_000)).toBe(false);
-    next = lose(mtu, next, 1);
+    lose(mtu, next, 1);
     expect(mtu.detectBlackHole(1_000)).toBe(true);
     expect([mtu.current, mtu.blackHolesDetected, mtu.nextProbeAt]).toEqual([
       1_200,
