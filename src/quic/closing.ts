@@ -5,7 +5,7 @@
  */
 import type { Writer } from '../base/bytes.ts';
 import type { SpaceName } from './spaces.ts';
-import { TRANSPORT_CODES, type TransportError } from './transport-error.ts';
+import { TRANSPORT_CODES } from './transport-error.ts';
 import { writeApplicationClose, writeConnectionClose } from './wire/frames.ts';
 
 /** Bytes of a reason phrase that we send; the rest is cut so that the frame always fits. */
@@ -14,7 +14,12 @@ const MAX_REASON_BYTES = 512;
 /** What our CONNECTION_CLOSE says. */
 export type CloseFrame =
   | { readonly type: 'application'; readonly code: bigint; readonly reason: Uint8Array }
-  | { readonly type: 'transport'; readonly error: TransportError; readonly reason: Uint8Array };
+  | {
+      readonly type: 'transport';
+      readonly code: number;
+      readonly frameType: number;
+      readonly reason: Uint8Array;
+    };
 
 /** An ending connection's last words. */
 export class Closing {
@@ -45,7 +50,7 @@ export class Closing {
     const frame = this.#frame;
     const reason = frame.reason.subarray(0, Math.min(frame.reason.length, MAX_REASON_BYTES));
     if (frame.type === 'transport') {
-      writeConnectionClose(w, frame.error.wireCode, frame.error.frameType, reason);
+      writeConnectionClose(w, frame.code, frame.frameType, reason);
     } else if (space === 'oneRtt') {
       writeApplicationClose(w, frame.code, reason);
     } else {

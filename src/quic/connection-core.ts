@@ -25,7 +25,7 @@ import { AckFrequency } from './recovery/ack-frequency.ts';
 import type { Qlog } from './qlog.ts';
 import { connectionTable, type ConnectionState, type ConnectionTransition } from './state.ts';
 import type { Streams } from './streams/streams.ts';
-import { TransportError } from './transport-error.ts';
+import { TRANSPORT_CODES, TransportError } from './transport-error.ts';
 import type { TransportParameters } from './wire/transport-parameters.ts';
 
 /** Closing and draining, and the keeping of old keys, last this many PTOs (RFC 9000 §10.2, RFC 9001 §6.5). */
@@ -236,7 +236,7 @@ export class ConnectionCore implements CidIssuer {
             )
           : new TransportError('INTERNAL_ERROR', String(thrown), { cause: thrown });
     this.closeLocally(
-      { type: 'transport', error, reason: utf8(error.message) },
+      { type: 'transport', code: error.wireCode, frameType: error.frameType, reason: utf8(error.message) },
       { type: 'transportError', error },
       now,
     );
@@ -249,7 +249,8 @@ export class ConnectionCore implements CidIssuer {
     if (wasOpen) {
       this.closing = new Closing({
         type: 'transport',
-        error: new TransportError('NO_ERROR', ''),
+        code: TRANSPORT_CODES.NO_ERROR,
+        frameType: 0,
         reason: EMPTY,
       });
       this.closeAt = now + DRAIN_PTO_COUNT * this.maxPto;

@@ -19,6 +19,12 @@ export const MAX_INCOMING = 65_536;
 /** Bytes kept per attempt, and for all of them together; noq `incoming_buffer_size`, `incoming_buffer_size_total`. */
 export const MAX_INCOMING_BUFFER_BYTES = 10 * 1_024 * 1_024;
 export const MAX_INCOMING_TOTAL_BYTES = 100 * 1_024 * 1_024;
+/** Counted for each kept datagram beside its bytes: a flood of tiny ones costs objects. */
+export const KEPT_DATAGRAM_BYTES = 256;
+/** Header protection needs this much after the start of the packet number (RFC 9001 §5.4.2). */
+const MIN_PROTECTED_BYTES = 20;
+/** Reserved bits of a long header (RFC 9000 §17.2). */
+const RESERVED_BITS = 0x0c;
 
 /** Initial keys of a client's destination cid, as the server uses them. */
 export interface InitialKeys {
@@ -30,6 +36,11 @@ export interface InitialKeys {
 export interface RetryProof {
   readonly originalDcid: Uint8Array;
   readonly retryScid: Uint8Array;
+}
+
+/** Bytes that keeping `datagram` counts for. */
+export function keptBytes(datagram: Datagram): number {
+  return datagram.data.length + KEPT_DATAGRAM_BYTES;
 }
 
 /** An undecided attempt. */
@@ -47,6 +58,7 @@ export class PendingIncoming implements IncomingRef {
   readonly receivedAt: Millis;
   /** Everything that arrived, the first Initial first. */
   readonly datagrams: Datagram[] = [];
+  /** What {@link datagrams} count for. */
   bytes = 0;
   isDecided = false;
   /** Plaintext of the first Initial. */
@@ -63,8 +75,9 @@ export class PendingIncoming implements IncomingRef {
   ) {
     this.remote = datagram.from;
     this.local = datagram.local;
-    this.dcid = header.dcid.slice();
-    this.scid = header.scid.slice();
+    // Not slice(): sockets of Node hand out Buffers, whose slices are views.
+    this.dcid = new Uint8Array(header.dcid);
+    this.scid = new Uint8Array(header.scid);
     this.route = route;
     this.keys = keys;
     this.remoteValidated = proof.validated;
@@ -73,12 +86,10 @@ export class PendingIncoming implements IncomingRef {
     this.#firstPayload = firstPayload;
   }
 
-  /** Keeps a datagram; false when this attempt has enough. */
-  push(datagram: Datagram): boolean {
-    if (this.bytes + datagram.data.length > MAX_INCOMING_BUFFER_BYTES) return false;
+  /** Keeps a datagram; the owner looks after the limits. */
+  push(datagram: Datagram): void {
     this.datagrams.push(datagram);
-    this.bytes += datagram.data.length;
-    return true;
+    this.bytes += keptBytes(datagram);
   }
 
   get offeredAlpns(): readonly Uint8Array[] | undefined {
@@ -119,19 +130,22 @@ export function openFirstInitial(
   keys: PacketKeys,
 ): Uint8Array | undefined {
   const { pnOffset } = header;
-  if (header.end - pnOffset < 20) return undefined;
-  const bytes = datagram.data.slice(0, header.end);
+  if (header.end - pnOffset < MIN_PROTECTED_BYTES) return undefined;
+  const bytes = new Uint8Array(datagram.data.subarray(0, header.end));
   const mask = keys.headerKey.masks(bytes.subarray(pnOffset + 4, pnOffset + 20), 1);
   const pnLength = removeHeaderProtection(bytes, 0, pnOffset, mask, 0);
+  // The first packet of its space: the truncated number is the number (RFC 9000 §A.3).
   let packetNumber = 0;
   for (let i = 0; i < pnLength; i++) packetNumber = packetNumber * 256 + bytes[pnOffset + i]!;
   const nonce = new Uint8Array(12);
   keys.writeNonce(nonce, 0, packetNumber);
-  return keys.aead.open({
+  const payload = keys.aead.open({
     bytes,
     headerStart: 0,
     payloadStart: pnOffset + pnLength,
     payloadEnd: header.end,
     nonce,
   });
+  // A violation of RFC 9000 §17.2; as nothing is known of the sender, dropped (noq does the same).
+  return (bytes[0]! & RESERVED_BITS) === 0 ? payload : undefined;
 }

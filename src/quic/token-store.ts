@@ -10,7 +10,7 @@ export const MAX_TOKENS_PER_NAME = 2;
 
 /** Tokens are single use: `take` removes. */
 export class TokenStore {
-  /** In order of last use. */
+  /** The name that got a token last comes last. */
   readonly #byName = new Map<string, Uint8Array[]>();
 
   put(serverName: string, token: Uint8Array): void {

@@ -4,6 +4,8 @@
  * @module
  */
 
+import { EMPTY } from '../base/bytes.ts';
+
 /** Bytes per slab: some forty full datagrams, as many as one burst has. */
 export const SLAB_BYTES = 64 * 1_024;
 /** Slabs kept for reuse; more are left to the garbage collector. */
@@ -15,8 +17,10 @@ export class TransmitBuffer {
   #slab = 0;
   #used = 0;
   #latest = 0;
+  /** Of the latest allocation; one object for all, as there is one per datagram. */
+  readonly #place = { bytes: EMPTY, start: 0 };
 
-  /** Memory for a datagram of up to `size` bytes. */
+  /** Memory for a datagram of up to `size` bytes. The result is valid until the next call. */
   allocate(size: number): { readonly bytes: Uint8Array; readonly start: number } {
     let bytes = this.#slabs[this.#slab];
     if (bytes === undefined || this.#used + size > bytes.length) {
@@ -28,7 +32,9 @@ export class TransmitBuffer {
     const start = this.#used;
     this.#latest = start;
     this.#used = start + size;
-    return { bytes, start };
+    this.#place.bytes = bytes;
+    this.#place.start = start;
+    return this.#place;
   }
 
   /** Keeps only the first `used` bytes of the latest allocation. */

@@ -15,6 +15,8 @@ export const ACTIVE_CID_LIMIT = 5;
 export const MAX_LOCAL_CIDS = 12;
 /** RETIRE_CONNECTION_ID frames owed at a time (RFC 9000 §5.1.2 asks for a limit); noq keeps the same number. */
 export const MAX_PENDING_RETIREMENTS = 50;
+/** Gaps in the sequence numbers of a peer that we remember. Honest ones leave none; noq remembers none. */
+export const MAX_SEQUENCE_GAPS = 64;
 
 /** What the owner of {@link LocalCids} does for it. */
 export interface CidIssuer {
@@ -27,12 +29,15 @@ export class LocalCids {
   /** Not yet retired, by sequence number. */
   readonly #active = new Map<number, IssuedCid>();
   #nextSequence = 0;
+  /** Numbers below were sent to the peer at least once. */
+  #sentBelow = 0;
   /** Sequence numbers whose NEW_CONNECTION_ID must (again) be sent. */
   readonly #pending: number[] = [];
 
   /** Counts a connection id that the peer learned in the handshake: sequence number 0 of path 0. */
   addHandshakeCid(issued: IssuedCid): void {
     this.#active.set(this.#nextSequence++, issued);
+    this.#sentBelow = this.#nextSequence;
   }
 
   /** Issues until the peer has `limit` of them; RFC 9000 §5.1.1. */
@@ -58,7 +63,9 @@ export class LocalCids {
   takePending(): { readonly sequence: number; readonly issued: IssuedCid } | undefined {
     for (let sequence = this.#pending.shift(); sequence !== undefined; sequence = this.#pending.shift()) {
       const issued = this.#active.get(sequence);
-      if (issued !== undefined) return { sequence, issued };
+      if (issued === undefined) continue;
+      if (sequence >= this.#sentBelow) this.#sentBelow = sequence + 1;
+      return { sequence, issued };
     }
     return undefined;
   }
@@ -70,10 +77,11 @@ export class LocalCids {
   /**
    * RETIRE_CONNECTION_ID arrived.
    * @returns False when it was retired before.
-   * @throws {TransportError} PROTOCOL_VIOLATION for a number that was never issued (RFC 9000 §19.16).
+   * @throws {TransportError} PROTOCOL_VIOLATION for a number that was never sent (RFC 9000 §19.16).
    */
   handleRetire(sequence: number, issuer: CidIssuer): boolean {
-    if (sequence >= this.#nextSequence) {
+    // Sent, not only issued: else a peer could make us issue without end while we cannot send.
+    if (sequence >= this.#sentBelow) {
       throw new TransportError('PROTOCOL_VIOLATION', 'RETIRE_CONNECTION_ID for a number that was not issued');
     }
     const issued = this.#active.get(sequence);
@@ -105,7 +113,7 @@ export class RemoteCids {
   readonly #available: RemoteCid[] = [];
   /** Everything below was retired by the peer's wish. */
   #retirePriorTo = 0;
-  /** Every number that ever arrived, so that a late duplicate of one that was retired is recognised. */
+  /** Numbers from {@link #retirePriorTo} on that arrived, so that a late duplicate of one that was left is recognised. */
   readonly #seen = new RangeSet();
   readonly #pendingRetirements: number[] = [];
 
@@ -138,31 +146,20 @@ export class RemoteCids {
    */
   handleNew(sequence: number, retirePriorTo: number, cid: Uint8Array, resetToken: Uint8Array): RemoteCid[] {
     for (const known of this.#available) {
-      const sameCid = equalBytes(known.cid, cid);
-      if ((known.sequence === sequence) !== sameCid) {
+      if ((known.sequence === sequence) !== equalBytes(known.cid, cid)) {
         throw new TransportError(
           'PROTOCOL_VIOLATION',
           'a connection id came back with another number or content',
         );
       }
-      if (sameCid) return [];
     }
-    const retired: RemoteCid[] = [];
-    if (retirePriorTo > this.#retirePriorTo) {
-      this.#retirePriorTo = retirePriorTo;
-      while (this.#available.length > 0 && this.#available[0]!.sequence < retirePriorTo) {
-        const gone = this.#available.shift()!;
-        retired.push(gone);
-        this.#retire(gone.sequence);
-      }
-    }
-    if (this.#seen.contains(sequence)) return retired;
+    const retired = this.#retireBelow(retirePriorTo);
     if (sequence < this.#retirePriorTo) {
-      // RFC 9000 §5.1.2: arrived late, already asked to be retired.
-      this.#seen.insert(sequence);
+      // RFC 9000 §5.1.2: arrived late, already asked to be retired. A second time does no harm.
       this.#retire(sequence);
       return retired;
     }
+    if (this.#seen.contains(sequence)) return retired;
     // The window counts from the smallest active number, as upstream's queue of five slots does.
     const smallest = this.#available[0]?.sequence ?? this.#retirePriorTo;
     if (sequence >= smallest + ACTIVE_CID_LIMIT || this.#available.length >= ACTIVE_CID_LIMIT) {
@@ -172,8 +169,25 @@ export class RemoteCids {
       );
     }
     this.#seen.insert(sequence);
+    if (this.#seen.size > MAX_SEQUENCE_GAPS) {
+      throw new TransportError('CONNECTION_ID_LIMIT_ERROR', 'too many gaps in connection id numbers');
+    }
     this.#available.push({ sequence, cid, resetToken });
     this.#available.sort((a, b) => a.sequence - b.sequence);
+    return retired;
+  }
+
+  /** The peer wants every id below `bound` back. */
+  #retireBelow(bound: number): RemoteCid[] {
+    const retired: RemoteCid[] = [];
+    if (bound <= this.#retirePriorTo) return retired;
+    this.#retirePriorTo = bound;
+    this.#seen.removeBelow(bound);
+    while (this.#available.length > 0 && this.#available[0]!.sequence < bound) {
+      const gone = this.#available.shift()!;
+      retired.push(gone);
+      this.#retire(gone.sequence);
+    }
     return retired;
   }
 
@@ -186,6 +200,7 @@ export class RemoteCids {
   }
 
   #retire(sequence: number): void {
+    if (this.#pendingRetirements.includes(sequence)) return;
     if (this.#pendingRetirements.length >= MAX_PENDING_RETIREMENTS) {
       throw new TransportError('CONNECTION_ID_LIMIT_ERROR', 'too many connection ids to retire');
     }

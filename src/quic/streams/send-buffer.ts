@@ -57,13 +57,14 @@ export class SendBuffer {
   /** Copies bytes in. */
   write(bytes: Uint8Array): void {
     if (bytes.length === 0) return;
-    const last = this.#chunks[this.#chunks.length - 1];
+    const last = this.#head < this.#chunks.length ? this.#chunks[this.#chunks.length - 1] : undefined;
     if (last !== undefined && last.data.length - last.length >= bytes.length) {
       last.data.set(bytes, last.length);
       last.length += bytes.length;
     } else {
-      const data =
-        bytes.length < BLOCK_BYTES / 2 ? new Uint8Array(BLOCK_BYTES) : new Uint8Array(bytes.length);
+      // The first small write is often the only one: blocks are for those that go on.
+      const isSeries = last !== undefined && bytes.length < BLOCK_BYTES / 2;
+      const data = new Uint8Array(isSeries ? BLOCK_BYTES : bytes.length);
       data.set(bytes);
       this.#chunks.push({ offset: this.end, data, length: bytes.length });
     }
