@@ -31,32 +31,24 @@ import type {
   ServerConfig,
   Transmit,
 } from './engine.ts';
+import { IncomingTable, MIN_INITIAL_DATAGRAM_BYTES } from './incoming-table.ts';
 import {
   MAX_INCOMING,
+  MAX_INCOMING_BUFFER_BYTES,
   MAX_INCOMING_TOTAL_BYTES,
-  openFirstInitial,
   PendingIncoming,
-  type RetryProof,
 } from './incoming.ts';
 import type { QlogFactory } from './qlog.ts';
-import { encodeInitialClose, encodeStatelessReset, ResetTokens } from './stateless.ts';
+import { ResetTokens, StatelessAnswers } from './stateless.ts';
 import { TokenStore } from './token-store.ts';
-import { isFresh, RETRY_TOKEN_LIFETIME_MS, TokenSealer, VALIDATION_TOKEN_LIFETIME_MS } from './tokens.ts';
+import { TokenSealer } from './tokens.ts';
 import { TransmitBuffer } from './transmit-buffer.ts';
 import { TransportError } from './transport-error.ts';
-import { decodeInvariantHeader, decodeLongHeader, FIXED_BIT, QUIC_VERSION_1 } from './wire/packet.ts';
-import { PacketKeys } from './wire/protection.ts';
-import { encodeRetry } from './wire/retry.ts';
+import { decodeInvariantHeader, FIXED_BIT, QUIC_VERSION_1 } from './wire/packet.ts';
 import { encodeVersionNegotiation } from './wire/version-negotiation.ts';
 
-/** A client's first Initial comes in a datagram of at least this size (RFC 9000 §14.1). */
-const MIN_INITIAL_DATAGRAM_BYTES = 1_200;
-/** RFC 9000 §7.2. */
-const MIN_INITIAL_DCID_BYTES = 8;
-/** Stateless answers waiting to be sent; more are dropped: the sender will ask again. */
-export const MAX_STATELESS_TRANSMITS = 256;
-/** At most one stateless reset in this time, ms; noq `MIN_RESET_INTERVAL`. */
-export const STATELESS_RESET_INTERVAL_MS = 20;
+/** The smallest datagram that can be a stateless reset (RFC 9000 §10.3). */
+const MIN_RESET_BYTES = 21;
 /** Datagrams that one connection may send before the next one's turn. */
 const TRANSMITS_PER_TURN = 32;
 
@@ -71,6 +63,11 @@ export interface QuicEndpointOptions {
   readonly resetKey?: Uint8Array;
   /** Send NEW_TOKEN to clients. Off by default, as in upstream's build. */
   readonly issueValidationTokens?: boolean;
+  /** Undecided attempts at a time. */
+  readonly maxIncoming?: number;
+  /** Bytes kept for one undecided attempt, and for all of them. */
+  readonly maxIncomingBufferBytes?: number;
+  readonly maxIncomingTotalBytes?: number;
   readonly qlog?: QlogFactory | undefined;
 }
 
@@ -81,8 +78,11 @@ class Entry implements HeapItem {
   deadline: Millis = 0;
   isReady = false;
   isTouched = false;
-  /** Key in the table of initial destination cids, until the handshake is confirmed. */
+  isDrained = false;
+  /** Server: key in the table of initial destination cids. */
   initialRoute: string | undefined;
+  /** Keys in the table of stateless reset tokens. */
+  readonly resetKeys = new Set<string>();
 
   constructor(connection: HostedConnection) {
     this.connection = connection;
@@ -110,6 +110,8 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   readonly #resetTokens: ResetTokens;
   readonly #tokens: TokenSealer;
   readonly #issueValidationTokens: boolean;
+  readonly #answers: StatelessAnswers;
+  readonly #incoming: IncomingTable;
   readonly #tokenStore = new TokenStore();
   readonly #buffer = new TransmitBuffer();
   readonly #qlog: QlogFactory | undefined;
@@ -117,22 +119,16 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   readonly #entries = new Map<HostedConnection, Entry>();
   /** Our connection ids, by their first six bytes. */
   readonly #routes = new Map<number, Route>();
-  /** Destination cids that clients chose, in hex: of undecided attempts, and of handshakes. */
-  readonly #initialRoutes = new Map<string, PendingIncoming | HostedConnection>();
   /** Stateless reset tokens of peers, by {@link resetKey}. */
   readonly #peerResets = new Map<string, HostedConnection>();
   readonly #deadlines = new DeadlineHeap<Entry>();
   #ready: Entry[] = [];
   #readyNext: Entry[] = [];
   readonly #touched: Entry[] = [];
-  readonly #stateless: Transmit[] = [];
   #events: EngineEvent[] = [];
   #eventHead = 0;
   #server: ServerConfig | undefined;
-  #pendingCount = 0;
-  #pendingBytes = 0;
   #isClosed = false;
-  #lastResetAt: Millis = -Infinity;
   #nextStableId = 1;
 
   constructor(options: QuicEndpointOptions) {
@@ -141,13 +137,20 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
     this.#tokens = new TokenSealer(options.tokenKey ?? randomBytes(options.rng, 32), options.rng);
     this.#resetTokens = new ResetTokens(options.resetKey ?? randomBytes(options.rng, 16));
     this.#issueValidationTokens = options.issueValidationTokens ?? false;
+    this.#answers = new StatelessAnswers(this.#resetTokens, options.rng);
+    const limits = {
+      maxIncoming: options.maxIncoming ?? MAX_INCOMING,
+      maxBytesEach: options.maxIncomingBufferBytes ?? MAX_INCOMING_BUFFER_BYTES,
+      maxBytesTotal: options.maxIncomingTotalBytes ?? MAX_INCOMING_TOTAL_BYTES,
+    };
+    this.#incoming = new IncomingTable(this.#answers, this.#tokens, limits, options.rng);
     this.#qlog = options.qlog;
   }
 
   // --- connections and attempts ---------------------------------------------------------------------------------------
 
   connect(to: FourTuple, serverName: string, config: ClientConfig, now: Millis): QuicConnection {
-    const connection = createClientConnection({
+    return createClientConnection({
       host: this,
       stableId: this.#nextStableId++,
       tuple: to,
@@ -158,7 +161,6 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
       token: this.#tokenStore.take(serverName),
       qlog: this.#qlog,
     });
-    return connection;
   }
 
   setServerConfig(config: ServerConfig | undefined): void {
@@ -166,15 +168,16 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   }
 
   accept(incoming: IncomingRef, now: Millis): QuicConnection {
-    const pending = this.#decide(incoming);
+    const pending = this.#incoming.decide(incoming);
     const server = this.#server;
-    const idle = server?.transport.maxIdleTimeoutMs ?? 0;
-    if (server === undefined || (idle > 0 && now - pending.receivedAt > idle)) {
-      this.#closeAttempt(pending, new TransportError('CONNECTION_REFUSED', ''));
-      throw new TransportError(
-        'CONNECTION_REFUSED',
-        'the attempt waited too long, or nothing is accepted any more',
-      );
+    if (server === undefined || this.#isClosed) {
+      this.#incoming.refuse(pending);
+      throw new TransportError('CONNECTION_REFUSED', 'nothing is accepted any more');
+    }
+    const idle = server.transport.maxIdleTimeoutMs;
+    if (idle > 0 && now - pending.receivedAt >= idle) {
+      // The client gave up as well: nobody to tell.
+      throw new TransportError('CONNECTION_REFUSED', 'the attempt waited too long');
     }
     const connection = createServerConnection({
       host: this,
@@ -190,48 +193,30 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
       remoteValidated: pending.remoteValidated,
       qlog: this.#qlog,
     });
-    const entry = this.#entryOf(connection);
-    entry.initialRoute = pending.route;
-    // Until the handshake is confirmed the client may still use the id that it made up.
-    this.#initialRoutes.set(pending.route, connection);
+    const entry = this.#entries.get(connection);
+    if (entry !== undefined) {
+      entry.initialRoute = pending.route;
+      this.#incoming.adopt(pending.route, connection);
+    }
     for (const datagram of pending.datagrams) connection.handleDatagram(datagram, now);
+    pending.datagrams.length = 0;
     connection.endBurst(now);
     return connection;
   }
 
   refuse(incoming: IncomingRef, now: Millis): void {
     void now;
-    this.#closeAttempt(this.#decide(incoming), new TransportError('CONNECTION_REFUSED', ''));
+    this.#incoming.refuse(this.#incoming.decide(incoming));
   }
 
   retry(incoming: IncomingRef, now: Millis): boolean {
     if (incoming.remoteValidated) return false;
-    const pending = this.#decide(incoming);
-    const scid = randomBytes(this.rng, LOCAL_CID_LENGTH);
-    const token = this.#tokens.sealRetry(pending.remote, pending.dcid, this.wallTime(now));
-    this.#sendStateless(pending, encodeRetry(pending.scid, scid, pending.dcid, token, this.rng));
+    this.#incoming.retry(this.#incoming.decide(incoming), this.wallTime(now));
     return true;
   }
 
   ignore(incoming: IncomingRef): void {
-    this.#decide(incoming);
-  }
-
-  /** Takes an attempt out of the books. @throws {Error} when it was decided before. */
-  #decide(incoming: IncomingRef): PendingIncoming {
-    if (!(incoming instanceof PendingIncoming) || incoming.isDecided) {
-      throw new Error('the incoming connection was decided before');
-    }
-    incoming.isDecided = true;
-    this.#pendingCount--;
-    this.#pendingBytes -= incoming.bytes;
-    if (this.#initialRoutes.get(incoming.route) === incoming) this.#initialRoutes.delete(incoming.route);
-    return incoming;
-  }
-
-  #closeAttempt(pending: PendingIncoming, error: TransportError): void {
-    const scid = randomBytes(this.rng, LOCAL_CID_LENGTH);
-    this.#sendStateless(pending, encodeInitialClose(pending.keys.write, pending.scid, scid, error));
+    this.#incoming.decide(incoming);
   }
 
   // --- input --------------------------------------------------------------------------------------------------------------
@@ -260,12 +245,14 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
     if (data.length === 0) return;
     if ((data[0]! & 0x80) !== 0) return this.#routeLong(datagram, now);
     // A zero fixed bit marks what is not QUIC (RFC 9000 §17.3.1); we never negotiate its greasing.
-    if ((data[0]! & FIXED_BIT) === 0 || data.length < 1 + LOCAL_CID_LENGTH) return;
+    if ((data[0]! & FIXED_BIT) === 0 || data.length < MIN_RESET_BYTES) return;
     const route = this.#findRoute(data, 1);
     if (route !== undefined) return this.#deliver(route, datagram, now);
-    const reset = this.#peerResets.get(resetKey(data.subarray(data.length - 16), datagram.from));
-    if (reset !== undefined) return reset.handleStatelessReset(now);
-    this.#answerWithReset(datagram, now);
+    if (this.#peerResets.size > 0) {
+      const reset = this.#peerResets.get(resetKey(data.subarray(data.length - 16), datagram.from));
+      if (reset !== undefined) return reset.handleStatelessReset(now);
+    }
+    this.#answers.pushReset(datagram, now);
   }
 
   #findRoute(bytes: Uint8Array, at: number): HostedConnection | undefined {
@@ -285,105 +272,18 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
       if (connection !== undefined) return this.#deliver(connection, datagram, now);
     }
     const route = toHex(invariant.dcid);
-    const known = this.#initialRoutes.get(route);
-    if (known instanceof PendingIncoming) {
-      if (this.#pendingBytes + data.length <= MAX_INCOMING_TOTAL_BYTES && known.push(datagram)) {
-        this.#pendingBytes += data.length;
-      }
-      return;
-    }
+    const known = this.#incoming.find(route);
+    if (known instanceof PendingIncoming) return this.#incoming.keep(known, datagram, invariant.version);
     if (known !== undefined) return this.#deliver(known, datagram, now);
     if (data.length < MIN_INITIAL_DATAGRAM_BYTES) return;
-    if (invariant.version !== QUIC_VERSION_1) {
-      // RFC 9000 §6.1; never in answer to a Version Negotiation packet itself.
-      if (invariant.version !== 0) {
-        this.#sendStateless(
-          { remote: datagram.from, local: datagram.local },
-          encodeVersionNegotiation(invariant.dcid, invariant.scid, this.rng),
-        );
-      }
-      return;
-    }
-    this.#handleFirstInitial(datagram, route, now);
-  }
-
-  #handleFirstInitial(datagram: Datagram, route: string, now: Millis): void {
-    const header = decodeLongHeader(datagram.data, 0, datagram.data.length);
-    if (header === undefined || header.type !== 'initial') return;
-    const keys = PacketKeys.initial(header.dcid, 'server');
-    if (header.dcid.length < MIN_INITIAL_DCID_BYTES) {
-      const error = new TransportError('PROTOCOL_VIOLATION', 'invalid destination CID length');
-      const scid = randomBytes(this.rng, LOCAL_CID_LENGTH);
-      this.#sendStateless(
-        { remote: datagram.from, local: datagram.local },
-        encodeInitialClose(keys.write, header.scid, scid, error),
-      );
-      return;
-    }
-    const payload = openFirstInitial(datagram, header, keys.read);
-    // What does not authenticate gets no state and no answer.
-    if (payload === undefined) return;
-    const proof = this.#checkToken(header.token, header.dcid, datagram.from, now);
-    const pending = new PendingIncoming(
-      datagram,
-      header,
-      route,
-      keys,
-      payload,
-      proof ?? { validated: false, retry: undefined },
-      now,
-    );
-    if (proof === undefined) return this.#closeAttempt(pending, new TransportError('INVALID_TOKEN', ''));
-    if (this.#server === undefined || this.#isClosed) {
-      return this.#closeAttempt(pending, new TransportError('CONNECTION_REFUSED', ''));
-    }
-    // Overload: silence, the client tries again (noq 1.1 does the same).
-    if (this.#pendingCount >= MAX_INCOMING || !pending.push(datagram)) return;
-    this.#pendingCount++;
-    this.#pendingBytes += pending.bytes;
-    this.#initialRoutes.set(route, pending);
-    this.#events.push({ type: 'incoming', incoming: pending });
-  }
-
-  /**
-   * What a client's token proves. Undefined: a Retry token that does not fit, which RFC 9000 §8.1.2 answers with
-   * INVALID_TOKEN. Foreign or unreadable ones are as good as none.
-   */
-  #checkToken(
-    bytes: Uint8Array,
-    dcid: Uint8Array,
-    remote: Addr,
-    now: Millis,
-  ): { readonly validated: boolean; readonly retry: RetryProof | undefined } | undefined {
-    const token = bytes.length === 0 ? undefined : this.#tokens.open(bytes);
-    const wallNow = this.wallTime(now);
-    if (token === undefined) return { validated: false, retry: undefined };
-    if (token.type === 'validation') {
-      const validated =
-        token.ip === remote.ip && isFresh(token.issuedAt, VALIDATION_TOKEN_LIFETIME_MS, wallNow);
-      return { validated, retry: undefined };
-    }
-    if (token.remote !== remote || !isFresh(token.issuedAt, RETRY_TOKEN_LIFETIME_MS, wallNow))
-      return undefined;
-    return { validated: true, retry: { originalDcid: token.originalDcid, retryScid: dcid.slice() } };
-  }
-
-  #answerWithReset(datagram: Datagram, now: Millis): void {
-    // RFC 9000 §10.3: rate-limited, so that nobody can be flooded through us.
-    if (now - this.#lastResetAt < STATELESS_RESET_INTERVAL_MS) return;
-    const reset = encodeStatelessReset(
-      this.#resetTokens.of(datagram.data, 1),
-      datagram.data.length,
-      this.rng,
-    );
-    if (reset === undefined) return;
-    this.#lastResetAt = now;
-    this.#sendStateless({ remote: datagram.from, local: datagram.local }, reset);
-  }
-
-  #sendStateless(to: { readonly remote: Addr; readonly local: Addr | undefined }, data: Uint8Array): void {
-    if (this.#stateless.length < MAX_STATELESS_TRANSMITS) {
-      this.#stateless.push({ to: to.remote, local: to.local, data });
+    const { version, dcid, scid } = invariant;
+    if (version === QUIC_VERSION_1) {
+      const isAccepting = this.#server !== undefined && !this.#isClosed;
+      const pending = this.#incoming.handleFirst(datagram, route, isAccepting, this.wallTime(now), now);
+      if (pending !== undefined) this.#events.push({ type: 'incoming', incoming: pending });
+    } else if (version !== 0 && this.#server !== undefined) {
+      // RFC 9000 §6.1; never in answer to a Version Negotiation packet itself, nor by who accepts nothing.
+      this.#answers.push(datagram.from, datagram.local, encodeVersionNegotiation(dcid, scid, this.rng));
     }
   }
 
@@ -400,20 +300,14 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
 
   close(code: bigint, reason: Uint8Array, now: Millis): void {
     this.#isClosed = true;
-    for (const pending of [...this.#initialRoutes.values()]) {
-      if (pending instanceof PendingIncoming) this.refuse(pending, now);
-    }
+    for (const pending of this.#incoming.undecided()) this.refuse(pending, now);
     for (const { connection } of [...this.#entries.values()]) connection.close(code, reason, now);
   }
 
   // --- output -------------------------------------------------------------------------------------------------------------
 
   pollTransmits(out: Transmit[], max: number, now: Millis): number {
-    let count = 0;
-    while (count < max && this.#stateless.length > 0) {
-      out.push(this.#stateless.shift()!);
-      count++;
-    }
+    let count = this.#answers.take(out, max);
     while (count < max) {
       if (this.#ready.length === 0) {
         if (this.#readyNext.length === 0) break;
@@ -423,6 +317,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
       }
       const entry = this.#ready.pop()!;
       entry.isReady = false;
+      if (entry.isDrained) continue;
       const quota = Math.min(TRANSMITS_PER_TURN, max - count);
       const sent = entry.connection.pollTransmits(out, quota, now);
       count += sent;
@@ -468,30 +363,23 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
     return {
       connections: this.#entries.size,
       cids: this.#routes.size,
-      initialRoutes: this.#initialRoutes.size,
+      initialRoutes: this.#incoming.size,
       resetTokens: this.#peerResets.size,
       deadlines: this.#deadlines.size,
-      pendingIncomings: this.#pendingCount,
-      pendingBytes: this.#pendingBytes,
+      pendingIncomings: this.#incoming.pendingCount,
+      pendingBytes: this.#incoming.pendingBytes,
     };
   }
 
   // --- for connections ------------------------------------------------------------------------------------------------------
-
-  #entryOf(connection: HostedConnection): Entry {
-    let entry = this.#entries.get(connection);
-    if (entry === undefined) {
-      entry = new Entry(connection);
-      this.#entries.set(connection, entry);
-    }
-    return entry;
-  }
 
   wallTime(now: Millis): Millis {
     return now + this.#wallOffsetMs;
   }
 
   issueCid(connection: HostedConnection): IssuedCid {
+    // Its first id makes a connection known. Nothing else does, so that one that drained is not taken up again.
+    if (!this.#entries.has(connection)) this.#entries.set(connection, new Entry(connection));
     let cid = randomBytes(this.rng, LOCAL_CID_LENGTH);
     // Six of the eight bytes are the key, so they must be unique.
     while (this.#routes.has(cidKey(cid, 0))) cid = randomBytes(this.rng, LOCAL_CID_LENGTH);
@@ -504,11 +392,19 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   }
 
   addResetToken(token: Uint8Array, remote: Addr, connection: HostedConnection): void {
-    this.#peerResets.set(resetKey(token, remote), connection);
+    const entry = this.#entries.get(connection);
+    if (entry === undefined) return;
+    const key = resetKey(token, remote);
+    this.#peerResets.set(key, connection);
+    entry.resetKeys.add(key);
   }
 
   removeResetToken(token: Uint8Array, remote: Addr): void {
-    this.#peerResets.delete(resetKey(token, remote));
+    const key = resetKey(token, remote);
+    const connection = this.#peerResets.get(key);
+    if (connection === undefined) return;
+    this.#peerResets.delete(key);
+    this.#entries.get(connection)?.resetKeys.delete(key);
   }
 
   newToken(remote: Addr, now: Millis): Uint8Array | undefined {
@@ -520,39 +416,33 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   }
 
   emit(connection: HostedConnection, event: ConnectionEvent): void {
-    if (event.type === 'handshakeConfirmed') this.#forgetInitialRoute(this.#entries.get(connection));
     this.#events.push({ type: 'connection', connection, event });
   }
 
   wantsTransmit(connection: HostedConnection): void {
-    const entry = this.#entryOf(connection);
-    if (entry.isReady) return;
+    const entry = this.#entries.get(connection);
+    if (entry === undefined || entry.isReady) return;
     entry.isReady = true;
     this.#readyNext.push(entry);
   }
 
   setDeadline(connection: HostedConnection, deadline: Millis | undefined): void {
-    this.#deadlines.set(this.#entryOf(connection), deadline);
+    const entry = this.#entries.get(connection);
+    if (entry !== undefined) this.#deadlines.set(entry, deadline);
   }
 
   drained(connection: HostedConnection): void {
     const entry = this.#entries.get(connection);
     if (entry === undefined) return;
     this.#deadlines.set(entry, undefined);
-    this.#forgetInitialRoute(entry);
     this.#entries.delete(connection);
-    if (entry.isReady) {
-      this.#ready = this.#ready.filter((each) => each !== entry);
-      this.#readyNext = this.#readyNext.filter((each) => each !== entry);
+    // It may still wait for its turn to send; there it is skipped.
+    entry.isDrained = true;
+    if (entry.initialRoute !== undefined) this.#incoming.release(entry.initialRoute, connection);
+    // A path that changed its address leaves tokens of the old one.
+    for (const key of entry.resetKeys) {
+      if (this.#peerResets.get(key) === connection) this.#peerResets.delete(key);
     }
-  }
-
-  #forgetInitialRoute(entry: Entry | undefined): void {
-    if (entry?.initialRoute === undefined) return;
-    if (this.#initialRoutes.get(entry.initialRoute) === entry.connection) {
-      this.#initialRoutes.delete(entry.initialRoute);
-    }
-    entry.initialRoute = undefined;
   }
 
   allocate(size: number): { readonly bytes: Uint8Array; readonly start: number } {

@@ -32,10 +32,11 @@ export interface InitialKeys {
   readonly write: PacketKeys;
 }
 
-/** What a Retry token proved. */
-export interface RetryProof {
-  readonly originalDcid: Uint8Array;
-  readonly retryScid: Uint8Array;
+/** What a token says about a client's address. */
+export interface AddressProof {
+  readonly validated: boolean;
+  /** Set when it was a Retry token. */
+  readonly retry: { readonly originalDcid: Uint8Array; readonly retryScid: Uint8Array } | undefined;
 }
 
 /** Bytes that keeping `datagram` counts for. */
@@ -54,7 +55,7 @@ export class PendingIncoming implements IncomingRef {
   /** {@link dcid} as the key under which the attempt is found. */
   readonly route: string;
   readonly keys: InitialKeys;
-  readonly retry: RetryProof | undefined;
+  readonly retry: AddressProof['retry'];
   readonly receivedAt: Millis;
   /** Everything that arrived, the first Initial first. */
   readonly datagrams: Datagram[] = [];
@@ -70,7 +71,7 @@ export class PendingIncoming implements IncomingRef {
     route: string,
     keys: InitialKeys,
     firstPayload: Uint8Array,
-    proof: { readonly validated: boolean; readonly retry: RetryProof | undefined },
+    proof: AddressProof,
     now: Millis,
   ) {
     this.remote = datagram.from;
@@ -84,6 +85,7 @@ export class PendingIncoming implements IncomingRef {
     this.retry = proof.retry;
     this.receivedAt = now;
     this.#firstPayload = firstPayload;
+    this.push(datagram);
   }
 
   /** Keeps a datagram; the owner looks after the limits. */

@@ -1,17 +1,25 @@
 /**
- * Packets that an endpoint sends without a connection: stateless resets and closes of attempts that it does not take
- * (RFC 9000 §10.3, §5.2.2).
+ * Packets that an endpoint sends without a connection: stateless resets, closes of attempts that it does not take, and
+ * others, with the queue in which they wait (RFC 9000 §10.3, §5.2.2).
  *
  * @module
  */
 import { createHeaderKey, type HeaderKey } from '#crypto/aead';
 import { utf8, Writer } from '../base/bytes.ts';
+import type { Millis } from '../base/clock.ts';
 import { randomBelow, randomBytes, type Rng } from '../base/rng.ts';
+import type { Addr } from '../base/socket-addr.ts';
 import { LOCAL_CID_LENGTH } from './connection-host.ts';
+import type { Datagram, Transmit } from './engine.ts';
 import type { TransportError } from './transport-error.ts';
 import { writeConnectionClose } from './wire/frames.ts';
 import { finishLongHeader, FIXED_BIT, writeLongHeader } from './wire/packet.ts';
 import { sealPackets, type PacketKeys } from './wire/protection.ts';
+
+/** Answers that may wait; more are dropped: who asked will ask again. */
+export const MAX_STATELESS_TRANSMITS = 256;
+/** At most one stateless reset in this time, ms; noq `min_reset_interval`. */
+export const STATELESS_RESET_INTERVAL_MS = 20;
 
 const RESET_TOKEN_BYTES = 16;
 const TAG_BYTES = 16;
@@ -92,4 +100,52 @@ export function encodeInitialClose(
   keys.writeNonce(job.nonce, 0, 0);
   sealPackets(keys, [job], 1);
   return w.copy();
+}
+
+/** Answers to datagrams that belong to no connection. Each is smaller than what it answers. */
+export class StatelessAnswers {
+  readonly #resetTokens: ResetTokens;
+  readonly #rng: Rng;
+  readonly #queue: Transmit[] = [];
+  #lastResetAt: Millis = -Infinity;
+
+  constructor(resetTokens: ResetTokens, rng: Rng) {
+    this.#resetTokens = resetTokens;
+    this.#rng = rng;
+  }
+
+  push(to: Addr, local: Addr | undefined, data: Uint8Array): void {
+    if (this.#queue.length < MAX_STATELESS_TRANSMITS) this.#queue.push({ to, local, data });
+  }
+
+  /** @param keys - Initial keys for sending. @param clientCid - Source cid of the Initial that is answered. */
+  pushClose(
+    to: Addr,
+    local: Addr | undefined,
+    keys: PacketKeys,
+    clientCid: Uint8Array,
+    error: TransportError,
+  ): void {
+    // The client is not supposed to answer, so the id leads nowhere.
+    const scid = randomBytes(this.#rng, LOCAL_CID_LENGTH);
+    this.push(to, local, encodeInitialClose(keys, clientCid, scid, error));
+  }
+
+  /** Answers a short header packet to an unknown connection id, now and then: nobody shall be flooded through us. */
+  pushReset(datagram: Datagram, now: Millis): void {
+    if (now - this.#lastResetAt < STATELESS_RESET_INTERVAL_MS) return;
+    const { data } = datagram;
+    const reset = encodeStatelessReset(this.#resetTokens.of(data, 1), data.length, this.#rng);
+    if (reset === undefined) return;
+    this.#lastResetAt = now;
+    this.push(datagram.from, datagram.local, reset);
+  }
+
+  /** Moves up to `max` to `out`; returns how many. */
+  take(out: Transmit[], max: number): number {
+    const count = Math.min(max, this.#queue.length);
+    for (let i = 0; i < count; i++) out.push(this.#queue[i]!);
+    this.#queue.splice(0, count);
+    return count;
+  }
 }

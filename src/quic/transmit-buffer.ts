@@ -3,7 +3,6 @@
  *
  * @module
  */
-
 import { EMPTY } from '../base/bytes.ts';
 
 /** Bytes per slab: some forty full datagrams, as many as one burst has. */
@@ -18,7 +17,7 @@ export class TransmitBuffer {
   #used = 0;
   #latest = 0;
   /** Of the latest allocation; one object for all, as there is one per datagram. */
-  readonly #place = { bytes: EMPTY, start: 0 };
+  readonly #place: { bytes: Uint8Array; start: number } = { bytes: EMPTY, start: 0 };
 
   /** Memory for a datagram of up to `size` bytes. The result is valid until the next call. */
   allocate(size: number): { readonly bytes: Uint8Array; readonly start: number } {
