@@ -153,8 +153,9 @@ export function readAlpnList(r: Reader): Uint8Array[] {
   return names;
 }
 
-/** Writes an ALPN extension. @throws {RangeError} on a name of 0 or more than 255 bytes. */
+/** Writes an ALPN extension. @throws {RangeError} without names, or on a name of 0 or more than 255 bytes. */
 export function writeAlpn(w: Writer, names: readonly Uint8Array[]): void {
+  if (names.length === 0) throw new RangeError('alpn: no protocol to offer');
   const extension = beginExtension(w, EXTENSION.alpn);
   const list = beginField16(w);
   for (const name of names) {

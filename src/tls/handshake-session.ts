@@ -73,6 +73,7 @@ export abstract class HandshakeSession implements TlsSession {
           protocolViolation: true,
         });
     }
+    reader.release();
   }
 
   /** @throws {TlsAlert} always. */
@@ -176,5 +177,6 @@ function toAlert(error: unknown): TlsAlert {
   if (error instanceof TlsAlert) return error;
   if (error instanceof DecodeError)
     return new TlsAlert('decode_error', `malformed handshake message: ${error.message}`, { cause: error });
-  return new TlsAlert('internal_error', String(error), { cause: error });
+  // The message goes to the peer, so it says nothing about our insides.
+  return new TlsAlert('internal_error', 'internal error', { cause: error });
 }

@@ -63,6 +63,15 @@ export class MessageReader {
     return undefined;
   }
 
+  /** Lets go of the caller's buffer once everything is read: sessions live as long as connections. */
+  release(): void {
+    if (this.hasBytes) return;
+    this.#bytes = EMPTY;
+    this.#pos = 0;
+    this.#end = 0;
+    this.#owned = false;
+  }
+
   /** Makes `#bytes` our own with room for `capacity` bytes from `#pos` on, moved to the front. */
   #own(capacity: number): void {
     const left = this.#end - this.#pos;

@@ -71,6 +71,8 @@ interface Retry {
   readonly suite: CipherSuite;
   /** Of the first ClientHello. */
   readonly random: Uint8Array;
+  /** Offered with the first ClientHello, and refused with the request. */
+  readonly earlyData: boolean;
 }
 
 class ServerSession extends HandshakeSession {
@@ -183,7 +185,7 @@ class ServerSession extends HandshakeSession {
     const w = new Writer();
     writeHelloRetryRequest(w, suite.id, GROUP_X25519);
     transcript.update(w.written());
-    this.#retry = { transcript, suite, random: hello.random.slice() };
+    this.#retry = { transcript, suite, random: hello.random.slice(), earlyData: hello.earlyData };
     this.emit({ type: 'crypto', level: 'initial', data: w.written() });
   }
 
@@ -212,11 +214,11 @@ class ServerSession extends HandshakeSession {
     this.#takesTickets = hello.pskModes?.includes(PSK_DHE_KE) === true;
     this.#resumed = resumption !== undefined;
     this.#peer = resumption?.session.peer;
-    this.#retry = undefined;
-
     this.emit({ type: 'transportParameters', data: transportParameters.slice() });
     this.emit({ type: 'alpn', alpn: alpn.slice() });
-    if (hello.earlyData) this.emit({ type: 'earlyData', accepted: earlyData });
+    if (hello.earlyData || this.#retry?.earlyData === true)
+      this.emit({ type: 'earlyData', accepted: earlyData });
+    this.#retry = undefined;
     const schedule = resumption?.schedule ?? new KeySchedule(suite.hash, undefined);
     this.#schedule = schedule;
     if (earlyData) {

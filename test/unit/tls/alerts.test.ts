@@ -248,7 +248,7 @@ describe('identities', () => {
     };
     const broken = { ...identity, signer: { schemes: [0x0807], sign } };
     const { alert } = new TlsPair({ server: serverConfig({ identity: broken }) }).run();
-    expect(alert?.error).toMatchObject({ alertName: 'internal_error', cause });
+    expect(alert?.error).toMatchObject({ alertName: 'internal_error', message: 'internal error', cause });
     const verifier = { ...rawPublicKeyVerifier(), verifyIdentity: sign };
     expectAlert({ client: clientConfig({ verifier }) }, 'client', 'internal_error');
   });

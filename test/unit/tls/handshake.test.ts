@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { EMPTY, equalBytes, fromHex, toHex, utf8 } from '../../../src/base/bytes.ts';
 import { CIPHER_SUITES } from '../../../src/tls/cipher-suites.ts';
-import { decodeClientHello } from '../../../src/tls/client-hello.ts';
+import { decodeClientHello, encodeClientHello } from '../../../src/tls/client-hello.ts';
 import { createClientSession } from '../../../src/tls/client-session.ts';
 import { createServerSession } from '../../../src/tls/server-session.ts';
 import type {
@@ -22,7 +22,7 @@ import {
   serverName,
   serverParameters,
 } from '../../support/tls-pair.ts';
-import { PuppetClient, PuppetServer, cryptoOf, drain } from '../../support/tls-puppets.ts';
+import { PuppetClient, PuppetServer, cryptoOf, drain, puppetHello } from '../../support/tls-puppets.ts';
 
 const SUITES: CipherSuiteName[] = [
   'TLS_AES_128_GCM_SHA256',
@@ -171,6 +171,7 @@ describe('ALPN', () => {
   });
 
   test('a name that TLS cannot carry is the caller’s mistake', () => {
+    expect(() => clientSession({ alpns: [] })).toThrow(RangeError);
     expect(() => clientSession({ alpns: [EMPTY] })).toThrow(RangeError);
     expect(() => clientSession({ alpns: [new Uint8Array(256)] })).toThrow(RangeError);
   });
@@ -255,6 +256,13 @@ describe('HelloRetryRequest', () => {
   ] as const)('our server refuses a second hello with %s', (_name, changes) => {
     const puppet = new PuppetClient(serverSession()).hello({ x25519Share: undefined });
     expect(() => puppet.hello(changes)).toThrow(expect.objectContaining({ alert: 47 }));
+  });
+
+  test('our server refuses a second hello with a share of yet another group', () => {
+    const puppet = new PuppetClient(serverSession()).hello({ x25519Share: undefined });
+    const hex = toHex(encodeClientHello(puppetHello).message);
+    const other = fromHex(hex.replace('00330026' + '0024001d0020', '00330026' + '002400170020'));
+    expect(() => puppet.send('initial', other)).toThrow(expect.objectContaining({ alert: 47 }));
   });
 
   test('our server does not ask a client that cannot do x25519', () => {

@@ -333,7 +333,7 @@ describe('server names', () => {
     ['a list that is too short', `0012000010${'61'.repeat(16)}`, undefined],
   ])('%s', (_name, body, alert) => {
     const expected: unknown = alert === undefined ? DecodeError : expect.objectContaining({ alert });
-    expect(() => decodeClientHello(hello(body))).toThrow(expected as Error);
+    expect(() => decodeClientHello(hello(body))).toThrow(expected);
   });
 
   test('another type beside the host name is ignored', () => {

@@ -1,8 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
-import { EMPTY, toHex, utf8 } from '../../../src/base/bytes.ts';
+import { EMPTY, fromHex, toHex, utf8 } from '../../../src/base/bytes.ts';
+import { TlsAlert } from '../../../src/tls/alert.ts';
 import { CIPHER_SUITES } from '../../../src/tls/cipher-suites.ts';
 import { MAX_STORED_BYTES, MAX_TICKETS_PER_CONNECTION } from '../../../src/tls/client-tickets.ts';
-import { decodeClientHello } from '../../../src/tls/client-hello.ts';
+import { decodeClientHello, encodeClientHello } from '../../../src/tls/client-hello.ts';
 import { createClientSession } from '../../../src/tls/client-session.ts';
 import { decodeNewSessionTicket, writeNewSessionTicket } from '../../../src/tls/messages.ts';
 import { createServerSession } from '../../../src/tls/server-session.ts';
@@ -11,6 +12,7 @@ import { MemoryTicketStore } from '../../../src/tls/ticket-store.ts';
 import type {
   CipherSuiteName,
   ClientTlsConfig,
+  PeerVerifier,
   ServerSession,
   ServerTlsConfig,
   SessionStore,
@@ -30,7 +32,7 @@ import {
   serverParameters,
   splitMessages,
 } from '../../support/tls-pair.ts';
-import { PuppetClient, PuppetServer, written } from '../../support/tls-puppets.ts';
+import { PuppetClient, PuppetServer, puppetHello, written } from '../../support/tls-puppets.ts';
 
 const clientPeer = { type: 'rawPublicKey', publicKey: clientKey };
 const serverPeer = { type: 'rawPublicKey', publicKey: serverKey };
@@ -313,6 +315,19 @@ describe('the handshake is a full one', () => {
     expect(outcome(new TlsPair({ client, server }).run())).toEqual(refused);
   });
 
+  test('when the server would no longer take the peer', () => {
+    const { client, server } = acquainted();
+    let asked = 0;
+    const verifier: PeerVerifier = {
+      ...server.verifier,
+      verifyIdentity() {
+        // At the ticket; the certificate of the full handshake is taken again.
+        if (asked++ === 0) throw new TlsAlert('access_denied', 'not now');
+      },
+    };
+    expect(outcome(new TlsPair({ client, server: { ...server, verifier } }).run())).toEqual(refused);
+  });
+
   test('when the ticket is of another server than the one that is dialled', () => {
     const { client, server } = acquainted();
     const ticket = client.tickets!.take(serverName, NOW)!;
@@ -356,13 +371,27 @@ describe('PSK extension', () => {
     expect(puppet.outputs.map((o) => o.type)).toContain('handshakeKeys');
   });
 
+  test('a client that can do nothing but resume, and cannot', () => {
+    const { client, server } = acquainted();
+    const ticket = client.tickets!.take(serverName, NOW)!;
+    const stranger = { ...psk(ticket), ticket: utf8('unknown') };
+    const hex = toHex(encodeClientHello({ ...puppetHello, psk: stranger }).message);
+    const withoutAlgorithms = fromHex(hex.replace('000d0004', 'fa0d0004'));
+    expect(() => puppetFor(server).send('initial', withoutAlgorithms)).toThrow(
+      expect.objectContaining({ alert: 40 }),
+    );
+  });
+
   test('a resumed handshake by hand, after a HelloRetryRequest: no early data, still resumed', () => {
     const { client, server } = acquainted();
     const ticket = client.tickets!.take(serverName, NOW)!;
     const puppet = puppetFor(server);
     puppet.hello({ x25519Share: undefined, earlyData: true, psk: psk(ticket) }, ticket.psk);
     puppet.takeRetry().hello({ psk: psk(ticket) }, ticket.psk);
-    expect(puppet.outputs.find((o) => o.type === 'earlyData')).toBeUndefined();
+    expect(puppet.outputs.find((o) => o.type === 'earlyData')).toEqual({
+      type: 'earlyData',
+      accepted: false,
+    });
     puppet.takeFlight().send('handshake', puppet.finished());
     expect(puppet.outputs[0]).toEqual({ type: 'complete', peer: clientPeer, resumed: true });
   });

@@ -89,9 +89,9 @@ describe('MemorySessionStore', () => {
     const rng = seededRng('sessions');
     const [a, b] = [store.put(session(1), rng), store.put(session(2), rng)];
     expect(a).toHaveLength(32);
-    expect(store.take(a!, NOW)?.ageAdd).toBe(1);
-    expect(store.take(a!, NOW)).toBeUndefined();
-    expect(store.take(b!, NOW + DAY)).toBeUndefined();
+    expect(store.take(a, NOW)?.ageAdd).toBe(1);
+    expect(store.take(a, NOW)).toBeUndefined();
+    expect(store.take(b, NOW + DAY)).toBeUndefined();
     expect(store.size).toBe(0);
   });
 
