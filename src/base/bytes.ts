@@ -316,3 +316,15 @@ export function utf8(text: string): Uint8Array {
 export function fromUtf8(bytes: Uint8Array): string {
   return decoder.decode(bytes);
 }
+
+/** Bytes as a string of as many characters, 0 to 255 each: the smallest form in which a few bytes can be kept. */
+export function toLatin1(bytes: Uint8Array): string {
+  return String.fromCharCode(...bytes);
+}
+
+/** The reverse of {@link toLatin1}. */
+export function fromLatin1(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = text.charCodeAt(i);
+  return bytes;
+}

@@ -12,7 +12,7 @@ import { TlsAlert } from '../tls/alert.ts';
 import type { PeerIdentity } from '../tls/session.ts';
 import { Closing, type CloseFrame } from './closing.ts';
 import type { TransportConfig } from './config.ts';
-import type { ConnectionHost, HostedConnection } from './connection-host.ts';
+import type { CidKey, ConnectionHost, HostedConnection } from './connection-host.ts';
 import type { CryptoLevels } from './crypto-levels.ts';
 import type { Datagrams } from './datagrams.ts';
 import type { CloseReason, ConnectionEvent, PathId, Side } from './engine.ts';
@@ -55,8 +55,6 @@ export class ConnectionCore implements CidIssuer {
 
   readonly paths = new PathTable();
   readonly cids = new Map<PathId, PathCids>();
-  /** Which path a connection id of ours belongs to, by {@link cidKey}. */
-  readonly pathOfCid = new Map<number, PathId>();
   nat: NatTraversal | undefined;
   addressDiscovery = new AddressDiscovery(undefined, undefined);
   readonly ackFrequency = new AckFrequency();
@@ -119,12 +117,11 @@ export class ConnectionCore implements CidIssuer {
 
   // --- connection ids -------------------------------------------------------------------------------------------
 
-  issueCid(): ReturnType<ConnectionHost['issueCid']> {
-    return this.host.issueCid(this.self);
+  issueCid(path: PathId): CidKey {
+    return this.host.issueCid(this.self, path);
   }
 
-  retireCid(cid: Uint8Array): void {
-    this.pathOfCid.delete(cidKey(cid, 0));
+  retireCid(cid: CidKey): void {
     this.host.retireCid(cid);
   }
 
@@ -140,16 +137,7 @@ export class ConnectionCore implements CidIssuer {
 
   /** Issues connection ids for a path id until the peer has what it takes. */
   fillCids(path: PathId): void {
-    const local = this.cidsOf(path).local;
-    const issuer: CidIssuer = {
-      issueCid: () => {
-        const issued = this.issueCid();
-        this.pathOfCid.set(cidKey(issued.cid, 0), path);
-        return issued;
-      },
-      retireCid: (cid) => this.retireCid(cid),
-    };
-    local.fill(this.peer?.activeConnectionIdLimit ?? 2, issuer);
+    this.cidsOf(path).local.fill(this.peer?.activeConnectionIdLimit ?? 2, path, this);
   }
 
   /** A datagram ending in this token is a stateless reset, while we send to `remote` (RFC 9000 §10.3.1). */
@@ -303,20 +291,12 @@ export class ConnectionCore implements CidIssuer {
     this.closeAt = Infinity;
     this.closing = undefined;
     for (const path of this.paths.list) {
-      for (const cid of this.cids.get(path.id)?.remote.all() ?? []) this.unregisterResetToken(path, cid);
+      const active = this.cids.get(path.id)?.remote.active;
+      if (active !== undefined) this.unregisterResetToken(path, active);
     }
     for (const { local } of this.cids.values()) local.clear(this);
     this.cids.clear();
-    this.pathOfCid.clear();
     this.host.drained(this.self);
     this.emit({ type: 'drained' });
   }
-}
-
-/** First six bytes of one of our connection ids as a number: unique among a connection's few ids. */
-export function cidKey(bytes: Uint8Array, at: number): number {
-  return (
-    (((bytes[at]! << 16) | (bytes[at + 1]! << 8) | bytes[at + 2]!) >>> 0) * 0x100_0000 +
-    (((bytes[at + 3]! << 16) | (bytes[at + 4]! << 8) | bytes[at + 5]!) >>> 0)
-  );
 }

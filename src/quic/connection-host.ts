@@ -15,6 +15,7 @@ import type {
   Datagram,
   FourTuple,
   NetworkChangeHint,
+  PathId,
   QuicConnection,
   Transmit,
 } from './engine.ts';
@@ -22,22 +23,25 @@ import type {
 /** Length of every connection id that we issue; upstream's, so that ours cannot be told from it. */
 export const LOCAL_CID_LENGTH = 8;
 
-/** A connection id of ours with the stateless reset token that goes with it (RFC 9000 §10.3). */
-export interface IssuedCid {
-  /** {@link LOCAL_CID_LENGTH} bytes. */
-  readonly cid: Uint8Array;
-  /** 16 bytes. */
-  readonly resetToken: Uint8Array;
-}
+/**
+ * A connection id of ours, packed: its first six bytes as a number. The endpoint derives the other two, and the stateless
+ * reset token that goes with it (RFC 9000 §10.3), so that an idle connection with dozens of ids stays small.
+ */
+export type CidKey = number;
 
 /** The endpoint, seen from one of its connections. All calls are synchronous and never re-enter the connection. */
 export interface ConnectionHost {
   readonly rng: Rng;
   /** Wall-clock ms since 1970 at `now`, for ticket and token ages. */
   wallTime(now: Millis): Millis;
-  /** Makes a connection id that routes to `connection`. */
-  issueCid(connection: HostedConnection): IssuedCid;
-  retireCid(cid: Uint8Array): void;
+  /** Makes a connection id that routes to `connection` and belongs to `path`. */
+  issueCid(connection: HostedConnection, path: PathId): CidKey;
+  retireCid(cid: CidKey): void;
+  /** The {@link LOCAL_CID_LENGTH} bytes of a connection id, and its reset token of 16 bytes; fresh copies. */
+  cidBytes(cid: CidKey): Uint8Array;
+  resetTokenOf(cid: CidKey): Uint8Array;
+  /** Which path of `connection` the connection id at `at` belongs to; undefined when it is none of its own. */
+  pathOfCid(bytes: Uint8Array, at: number, connection: HostedConnection): PathId | undefined;
   /** A datagram from `remote` whose last 16 bytes are `token` is a stateless reset of `connection`. */
   addResetToken(token: Uint8Array, remote: Addr, connection: HostedConnection): void;
   removeResetToken(token: Uint8Array, remote: Addr): void;

@@ -13,7 +13,7 @@ import { createClientSession } from '../tls/client-session.ts';
 import { createServerSession } from '../tls/server-session.ts';
 import type { PeerIdentity, TlsSession } from '../tls/session.ts';
 import type { TransportConfig } from './config.ts';
-import { cidKey, ConnectionCore } from './connection-core.ts';
+import { ConnectionCore } from './connection-core.ts';
 import type {
   ClientConnectionInit,
   ConnectionHost,
@@ -164,17 +164,16 @@ class Connection implements HostedConnection {
       receiveBufferSize: config.datagramReceiveBufferSize,
       sendBufferSize: config.datagramSendBufferSize,
     });
-    const issued = core.issueCid();
-    core.pathOfCid.set(cidKey(issued.cid, 0), 0);
-    core.localHandshakeCid = issued.cid;
-    core.localResetToken = issued.resetToken;
+    const handshakeCid = core.issueCid(0);
+    core.localHandshakeCid = host.cidBytes(handshakeCid);
+    core.localResetToken = host.resetTokenOf(handshakeCid);
 
     const { tls, initialKeys, remoteCid, cids, validated } = begin(core);
     if (qlog !== undefined) {
       core.qlog = new Qlog(qlog, side, cids.originalDcid, now, host.wallTime(now));
     }
     const local = new LocalCids();
-    local.addHandshakeCid(issued);
+    local.addHandshakeCid(handshakeCid);
     core.cids.set(0, { local, remote: new RemoteCids(remoteCid), blockedPending: false });
     core.crypto = new CryptoLevels(side, tls, initialKeys, config, host.rng);
 

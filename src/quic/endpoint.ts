@@ -8,12 +8,12 @@ import { toHex } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import { randomBytes, type Rng } from '../base/rng.ts';
 import type { Addr } from '../base/socket-addr.ts';
-import { cidKey } from './connection-core.ts';
+import { CidTable } from './cid-table.ts';
 import {
   LOCAL_CID_LENGTH,
   type ConnectionHost,
+  type CidKey,
   type HostedConnection,
-  type IssuedCid,
 } from './connection-host.ts';
 import { createClientConnection, createServerConnection } from './connection.ts';
 import { DeadlineHeap, type HeapItem } from './deadline-heap.ts';
@@ -26,6 +26,7 @@ import type {
   FourTuple,
   IncomingRef,
   NetworkChangeHint,
+  PathId,
   QuicConnection,
   QuicEngine,
   ServerConfig,
@@ -89,11 +90,6 @@ class Entry implements HeapItem {
   }
 }
 
-interface Route {
-  readonly cid: Uint8Array;
-  readonly connection: HostedConnection;
-}
-
 /** All connections of an endpoint. */
 export class QuicEndpoint implements QuicEngine, ConnectionHost {
   readonly capabilities: EngineCapabilities = {
@@ -117,8 +113,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   readonly #qlog: QlogFactory | undefined;
 
   readonly #entries = new Map<HostedConnection, Entry>();
-  /** Our connection ids, by their first six bytes. */
-  readonly #routes = new Map<number, Route>();
+  readonly #cids: CidTable;
   /** Stateless reset tokens of peers, by {@link resetKey}. */
   readonly #peerResets = new Map<string, HostedConnection>();
   readonly #deadlines = new DeadlineHeap<Entry>();
@@ -133,6 +128,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
 
   constructor(options: QuicEndpointOptions) {
     this.rng = options.rng;
+    this.#cids = new CidTable(options.rng);
     this.#wallOffsetMs = options.wallOffsetMs;
     this.#tokens = new TokenSealer(options.tokenKey ?? randomBytes(options.rng, 32), options.rng);
     this.#resetTokens = new ResetTokens(options.resetKey ?? randomBytes(options.rng, 16));
@@ -246,8 +242,8 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
     if ((data[0]! & 0x80) !== 0) return this.#routeLong(datagram, now);
     // A zero fixed bit marks what is not QUIC (RFC 9000 §17.3.1); we never negotiate its greasing.
     if ((data[0]! & FIXED_BIT) === 0 || data.length < MIN_RESET_BYTES) return;
-    const route = this.#findRoute(data, 1);
-    if (route !== undefined) return this.#deliver(route, datagram, now);
+    const route = this.#cids.find(data, 1);
+    if (route !== undefined) return this.#deliver(route.connection, datagram, now);
     if (this.#peerResets.size > 0) {
       const reset = this.#peerResets.get(resetKey(data.subarray(data.length - 16), datagram.from));
       if (reset !== undefined) return reset.handleStatelessReset(now);
@@ -255,21 +251,13 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
     this.#answers.pushReset(datagram, now);
   }
 
-  #findRoute(bytes: Uint8Array, at: number): HostedConnection | undefined {
-    const route = this.#routes.get(cidKey(bytes, at));
-    if (route === undefined) return undefined;
-    const { cid } = route;
-    // The key is six bytes; the rest must match as well.
-    return cid[6] === bytes[at + 6] && cid[7] === bytes[at + 7] ? route.connection : undefined;
-  }
-
   #routeLong(datagram: Datagram, now: Millis): void {
     const { data } = datagram;
     const invariant = decodeInvariantHeader(data);
     if (invariant === undefined) return;
     if (invariant.dcid.length === LOCAL_CID_LENGTH) {
-      const connection = this.#findRoute(invariant.dcid, 0);
-      if (connection !== undefined) return this.#deliver(connection, datagram, now);
+      const found = this.#cids.find(invariant.dcid, 0);
+      if (found !== undefined) return this.#deliver(found.connection, datagram, now);
     }
     const route = toHex(invariant.dcid);
     const known = this.#incoming.find(route);
@@ -362,7 +350,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   get tableSizes(): Readonly<Record<string, number>> {
     return {
       connections: this.#entries.size,
-      cids: this.#routes.size,
+      cids: this.#cids.size,
       initialRoutes: this.#incoming.size,
       resetTokens: this.#peerResets.size,
       deadlines: this.#deadlines.size,
@@ -377,18 +365,27 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
     return now + this.#wallOffsetMs;
   }
 
-  issueCid(connection: HostedConnection): IssuedCid {
+  issueCid(connection: HostedConnection, path: PathId): CidKey {
     // Its first id makes a connection known. Nothing else does, so that one that drained is not taken up again.
     if (!this.#entries.has(connection)) this.#entries.set(connection, new Entry(connection));
-    let cid = randomBytes(this.rng, LOCAL_CID_LENGTH);
-    // Six of the eight bytes are the key, so they must be unique.
-    while (this.#routes.has(cidKey(cid, 0))) cid = randomBytes(this.rng, LOCAL_CID_LENGTH);
-    this.#routes.set(cidKey(cid, 0), { cid, connection });
-    return { cid, resetToken: this.#resetTokens.of(cid) };
+    return this.#cids.issue(connection, path);
   }
 
-  retireCid(cid: Uint8Array): void {
-    this.#routes.delete(cidKey(cid, 0));
+  retireCid(cid: CidKey): void {
+    this.#cids.retire(cid);
+  }
+
+  cidBytes(cid: CidKey): Uint8Array {
+    return this.#cids.bytes(cid);
+  }
+
+  resetTokenOf(cid: CidKey): Uint8Array {
+    return this.#resetTokens.of(this.#cids.bytes(cid));
+  }
+
+  pathOfCid(bytes: Uint8Array, at: number, connection: HostedConnection): PathId | undefined {
+    const route = this.#cids.find(bytes, at);
+    return route?.connection === connection ? route.path : undefined;
   }
 
   addResetToken(token: Uint8Array, remote: Addr, connection: HostedConnection): void {

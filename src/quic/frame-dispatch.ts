@@ -257,16 +257,18 @@ export class FrameDispatch implements FrameOwners {
     if (core.paths.wasUsed(pathId) && core.paths.get(pathId)?.abandoned !== undefined) return;
     if (core.paths.wasUsed(pathId) && core.paths.get(pathId) === undefined) return;
     const { remote } = core.cidsOf(pathId);
-    const before = remote.active;
+    const path = core.paths.get(pathId);
+    // Only a path in use has an active id; asking for it makes one of the spare ones active.
+    const before = path === undefined ? undefined : remote.active;
     if (before?.cid.length === 0) {
       throw new TransportError('PROTOCOL_VIOLATION', 'NEW_CONNECTION_ID to a zero-length connection id');
     }
-    // Copies: the frame is a view into a datagram that would otherwise stay in memory.
-    const retired = remote.handleNew(sequence, retirePriorTo, cid.slice(), resetToken.slice());
-    const path = core.paths.get(pathId);
+    remote.handleNew(sequence, retirePriorTo, cid, resetToken);
     if (path !== undefined) {
-      for (const gone of retired) core.unregisterResetToken(path, gone);
-      if (remote.active !== before) core.registerResetToken(path, remote.active);
+      if (remote.active !== before) {
+        if (before !== undefined) core.unregisterResetToken(path, before);
+        core.registerResetToken(path, remote.active);
+      }
       // A server leaves the handshake's id, which the client chose blindly, as upstream does.
       if (core.side === 'server' && pathId === 0 && remote.active?.sequence === 0 && remote.hasSpare) {
         this.#multipath.switchCid(path);
@@ -382,7 +384,7 @@ export class FrameDispatch implements FrameOwners {
         return;
       case 'pathCidsBlocked': {
         const cids = core.cids.get(frame.path);
-        if (cids !== undefined) cids.blockedPending = cids.remote.active === undefined;
+        if (cids !== undefined) cids.blockedPending = cids.remote.isEmpty;
         return;
       }
       case 'addAddress':

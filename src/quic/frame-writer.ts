@@ -211,8 +211,15 @@ export class FrameWriter {
       while (local.wantsFrames && writer.room >= CONTROL_FRAME_BYTES) {
         const next = local.takePending();
         if (next === undefined) break;
-        const { cid, resetToken } = next.issued;
-        writeNewConnectionId(writer, named, next.sequence, 0, cid, resetToken);
+        const { host } = core;
+        writeNewConnectionId(
+          writer,
+          named,
+          next.sequence,
+          0,
+          host.cidBytes(next.cid),
+          host.resetTokenOf(next.cid),
+        );
         frames.push({ type: 'newConnectionId', path, sequence: next.sequence });
       }
       while (remote.wantsFrames && writer.room >= CONTROL_FRAME_BYTES) {

@@ -86,7 +86,7 @@ export class Multipath {
       throw new PathError('maxPathIdReached', `path id ${id} is above the limit ${core.paths.maxPathId}`);
     }
     const cids = core.cidsOf(id);
-    if (cids.remote.active === undefined) {
+    if (cids.remote.isEmpty) {
       cids.blockedPending = true;
       core.wake();
       throw new PathError('remoteCidsExhausted', `the peer gave no connection id for path ${id}`);
@@ -236,7 +236,8 @@ export class Multipath {
     const stats = path.stats();
     const cids = core.cids.get(path.id);
     if (cids !== undefined) {
-      for (const cid of cids.remote.all()) core.unregisterResetToken(path, cid);
+      const { active } = cids.remote;
+      if (active !== undefined) core.unregisterResetToken(path, active);
       cids.local.clear(core);
       core.cids.delete(path.id);
     }

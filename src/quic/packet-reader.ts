@@ -7,7 +7,7 @@
 import type { PacketJob } from '#crypto/aead';
 import { equalBytes, Reader } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
-import { cidKey, type ConnectionCore } from './connection-core.ts';
+import type { ConnectionCore } from './connection-core.ts';
 import { LOCAL_CID_LENGTH } from './connection-host.ts';
 import type { HandshakeLevel } from './crypto-levels.ts';
 import type { Datagram } from './engine.ts';
@@ -289,7 +289,7 @@ export class PacketReader {
       this.#keep(datagram, at, end);
       return;
     }
-    const pathId = core.pathOfCid.get(cidKey(bytes, at + 1));
+    const pathId = core.host.pathOfCid(bytes, at + 1, core.self);
     if (pathId === undefined) return this.#unknownOrReset(datagram, undefined, now);
     const known = core.paths.get(pathId);
     if (known === undefined && !this.#mayOpen(pathId)) return this.#drop();

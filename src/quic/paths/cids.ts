@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { equalBytes } from '../../base/bytes.ts';
-import type { IssuedCid } from '../connection-host.ts';
-import { RangeSet } from '../recovery/range-set.ts';
+import { fromLatin1, toLatin1 } from '../../base/bytes.ts';
+import type { CidKey } from '../connection-host.ts';
+import type { PathId } from '../engine.ts';
 import { TransportError } from '../transport-error.ts';
 
 /** Connection ids of the peer that we keep per path: our active_connection_id_limit (noq `cid_queue.rs` `LEN`). */
@@ -20,86 +20,100 @@ export const MAX_SEQUENCE_GAPS = 64;
 
 /** What the owner of {@link LocalCids} does for it. */
 export interface CidIssuer {
-  issueCid(): IssuedCid;
-  retireCid(cid: Uint8Array): void;
+  issueCid(path: PathId): CidKey;
+  retireCid(cid: CidKey): void;
 }
+
+/** A retired slot of {@link LocalCids}. */
+const RETIRED = -1;
 
 /** Connection ids that the peer uses to reach us on one path. */
 export class LocalCids {
-  /** Not yet retired, by sequence number. */
-  readonly #active = new Map<number, IssuedCid>();
-  #nextSequence = 0;
-  /** Numbers below were sent to the peer at least once. */
-  #sentBelow = 0;
+  /** By sequence number minus {@link #first}. Numbers only, which is the smallest form that there is. */
+  #keys: CidKey[] = [];
+  #first = 0;
+  #activeCount = 0;
   /** Sequence numbers whose NEW_CONNECTION_ID must (again) be sent. */
-  readonly #pending: number[] = [];
+  #pending: number[] | undefined;
 
   /** Counts a connection id that the peer learned in the handshake: sequence number 0 of path 0. */
-  addHandshakeCid(issued: IssuedCid): void {
-    this.#active.set(this.#nextSequence++, issued);
-    this.#sentBelow = this.#nextSequence;
+  addHandshakeCid(cid: CidKey): void {
+    this.#keys.push(cid);
+    this.#activeCount++;
   }
 
   /** Issues until the peer has `limit` of them; RFC 9000 §5.1.1. */
-  fill(limit: number, issuer: CidIssuer): void {
+  fill(limit: number, path: PathId, issuer: CidIssuer): void {
     const target = Math.min(limit, MAX_LOCAL_CIDS);
-    while (this.#active.size < target) {
-      const sequence = this.#nextSequence++;
-      this.#active.set(sequence, issuer.issueCid());
-      this.#pending.push(sequence);
+    while (this.#activeCount < target) {
+      (this.#pending ??= []).push(this.nextSequence);
+      this.#keys.push(issuer.issueCid(path));
+      this.#activeCount++;
     }
   }
 
   get wantsFrames(): boolean {
-    return this.#pending.length > 0;
+    return this.#pending !== undefined;
   }
 
   /** The sequence number after the last one issued. */
   get nextSequence(): number {
-    return this.#nextSequence;
+    return this.#first + this.#keys.length;
+  }
+
+  #find(sequence: number): CidKey | undefined {
+    const key = this.#keys[sequence - this.#first];
+    return key === RETIRED ? undefined : key;
   }
 
   /** Takes the next NEW_CONNECTION_ID to send. */
-  takePending(): { readonly sequence: number; readonly issued: IssuedCid } | undefined {
-    for (let sequence = this.#pending.shift(); sequence !== undefined; sequence = this.#pending.shift()) {
-      const issued = this.#active.get(sequence);
-      if (issued === undefined) continue;
-      if (sequence >= this.#sentBelow) this.#sentBelow = sequence + 1;
-      return { sequence, issued };
+  takePending(): { readonly sequence: number; readonly cid: CidKey } | undefined {
+    const pending = this.#pending;
+    if (pending === undefined) return undefined;
+    for (let sequence = pending.shift(); sequence !== undefined; sequence = pending.shift()) {
+      if (pending.length === 0) this.#pending = undefined;
+      const cid = this.#find(sequence);
+      if (cid !== undefined) return { sequence, cid };
     }
     return undefined;
   }
 
   onFrameLost(sequence: number): void {
-    if (this.#active.has(sequence)) this.#pending.push(sequence);
+    if (this.#find(sequence) !== undefined) (this.#pending ??= []).push(sequence);
   }
 
   /**
    * RETIRE_CONNECTION_ID arrived.
    * @returns False when it was retired before.
-   * @throws {TransportError} PROTOCOL_VIOLATION for a number that was never sent (RFC 9000 §19.16).
+   * @throws {TransportError} PROTOCOL_VIOLATION for a number that was never issued (RFC 9000 §19.16).
    */
   handleRetire(sequence: number, issuer: CidIssuer): boolean {
-    // Sent, not only issued: else a peer could make us issue without end while we cannot send.
-    if (sequence >= this.#sentBelow) {
+    if (sequence >= this.nextSequence) {
       throw new TransportError('PROTOCOL_VIOLATION', 'RETIRE_CONNECTION_ID for a number that was not issued');
     }
-    const issued = this.#active.get(sequence);
-    if (issued === undefined) return false;
-    this.#active.delete(sequence);
-    issuer.retireCid(issued.cid);
+    const cid = this.#find(sequence);
+    if (cid === undefined) return false;
+    issuer.retireCid(cid);
+    this.#keys[sequence - this.#first] = RETIRED;
+    this.#activeCount--;
+    while (this.#keys.length > 0 && this.#keys[0] === RETIRED) {
+      this.#keys.shift();
+      this.#first++;
+    }
     return true;
   }
 
   /** Gives all of them up. */
   clear(issuer: CidIssuer): void {
-    for (const issued of this.#active.values()) issuer.retireCid(issued.cid);
-    this.#active.clear();
-    this.#pending.length = 0;
+    for (const cid of this.#keys) if (cid !== RETIRED) issuer.retireCid(cid);
+    this.#first += this.#keys.length;
+    this.#keys = [];
+    this.#activeCount = 0;
+    this.#pending = undefined;
   }
 }
 
-/** A connection id of the peer. */
+/** The connection id of the peer that is in use. */
 export interface RemoteCid {
   readonly sequence: number;
   readonly cid: Uint8Array;
@@ -107,122 +121,160 @@ export interface RemoteCid {
   resetToken: Uint8Array | undefined;
 }
 
+/** One that waits. Bytes as text, one character each: a fifth of the memory of two arrays. */
+interface SpareCid {
+  readonly sequence: number;
+  readonly cid: string;
+  readonly resetToken: string;
+}
+
 /** Connection ids that the peer gave us for one path. */
 export class RemoteCids {
-  /** Ascending; the first is in use. */
-  readonly #available: RemoteCid[] = [];
+  #active: RemoteCid | undefined;
+  /** Ascending. */
+  readonly #spare: SpareCid[] = [];
   /** Everything below was retired by the peer's wish. */
   #retirePriorTo = 0;
-  /** Numbers from {@link #retirePriorTo} on that arrived, so that a late duplicate of one that was left is recognised. */
-  readonly #seen = new RangeSet();
-  readonly #pendingRetirements: number[] = [];
+  /** All numbers below arrived; so did those in the list, ascending: late duplicates are recognised. */
+  #seenBelow = 0;
+  #seenAbove: number[] | undefined;
+  #pendingRetirements: number[] | undefined;
 
   /** @param handshakeCid - Path 0 starts with the id from the handshake as sequence number 0. */
   constructor(handshakeCid?: Uint8Array) {
     if (handshakeCid === undefined) return;
-    this.#available.push({ sequence: 0, cid: handshakeCid, resetToken: undefined });
-    this.#seen.insert(0);
+    this.#active = { sequence: 0, cid: handshakeCid, resetToken: undefined };
+    this.#seenBelow = 1;
   }
 
-  /** The id to send to, undefined while the peer gave none. */
+  /** The id to send to, undefined while the peer gave none. Takes the first spare one into use. */
   get active(): RemoteCid | undefined {
-    return this.#available[0];
+    if (this.#active === undefined) {
+      const spare = this.#spare.shift();
+      if (spare !== undefined) {
+        const { sequence, cid, resetToken } = spare;
+        this.#active = { sequence, cid: fromLatin1(cid), resetToken: fromLatin1(resetToken) };
+      }
+    }
+    return this.#active;
+  }
+
+  /** True when the peer gave none that is left. */
+  get isEmpty(): boolean {
+    return this.#active === undefined && this.#spare.length === 0;
   }
 
   /** True when another unused id is there to switch to. */
   get hasSpare(): boolean {
-    return this.#available.length > 1;
+    return this.#spare.length > (this.#active === undefined ? 1 : 0);
   }
 
   /** Replaces the handshake's id: client, when the server chose its own (RFC 9000 §7.2). */
   replaceHandshakeCid(cid: Uint8Array): void {
-    this.#available[0] = { sequence: 0, cid, resetToken: undefined };
+    this.#active = { sequence: 0, cid, resetToken: undefined };
   }
 
   /**
-   * NEW_CONNECTION_ID or PATH_NEW_CONNECTION_ID arrived; arrays are kept.
-   * @returns Ids that must not be used any more, now that the peer said so.
+   * NEW_CONNECTION_ID or PATH_NEW_CONNECTION_ID arrived; the arrays are borrowed.
+   * {@link active} may have changed afterwards: the peer can take it away.
    * @throws {TransportError} CONNECTION_ID_LIMIT_ERROR or PROTOCOL_VIOLATION (RFC 9000 §5.1.1, §19.15).
    */
-  handleNew(sequence: number, retirePriorTo: number, cid: Uint8Array, resetToken: Uint8Array): RemoteCid[] {
-    for (const known of this.#available) {
-      if ((known.sequence === sequence) !== equalBytes(known.cid, cid)) {
-        throw new TransportError(
-          'PROTOCOL_VIOLATION',
-          'a connection id came back with another number or content',
-        );
+  handleNew(sequence: number, retirePriorTo: number, cid: Uint8Array, resetToken: Uint8Array): void {
+    const text = toLatin1(cid);
+    const active = this.#active;
+    if (active !== undefined && this.#isSame(active.sequence, toLatin1(active.cid), sequence, text)) return;
+    for (const spare of this.#spare) if (this.#isSame(spare.sequence, spare.cid, sequence, text)) return;
+    if (retirePriorTo > this.#retirePriorTo) {
+      this.#retirePriorTo = retirePriorTo;
+      if (active !== undefined && active.sequence < retirePriorTo) {
+        this.#retire(active.sequence);
+        this.#active = undefined;
+      }
+      while (this.#spare.length > 0 && this.#spare[0]!.sequence < retirePriorTo) {
+        this.#retire(this.#spare.shift()!.sequence);
       }
     }
-    const retired = this.#retireBelow(retirePriorTo);
+    if (!this.#markSeen(sequence)) return;
     if (sequence < this.#retirePriorTo) {
-      // RFC 9000 §5.1.2: arrived late, already asked to be retired. A second time does no harm.
+      // RFC 9000 §5.1.2: arrived late, already asked to be retired.
       this.#retire(sequence);
-      return retired;
+      return;
     }
-    if (this.#seen.contains(sequence)) return retired;
     // The window counts from the smallest active number, as upstream's queue of five slots does.
-    const smallest = this.#available[0]?.sequence ?? this.#retirePriorTo;
-    if (sequence >= smallest + ACTIVE_CID_LIMIT || this.#available.length >= ACTIVE_CID_LIMIT) {
+    const smallest = Math.min(this.#active?.sequence ?? Infinity, this.#spare[0]?.sequence ?? Infinity);
+    const count = this.#spare.length + (this.#active === undefined ? 0 : 1);
+    const first = smallest === Infinity ? this.#retirePriorTo : smallest;
+    if (sequence >= first + ACTIVE_CID_LIMIT || count >= ACTIVE_CID_LIMIT) {
       throw new TransportError(
         'CONNECTION_ID_LIMIT_ERROR',
         'more connection ids than active_connection_id_limit',
       );
     }
-    this.#seen.insert(sequence);
-    if (this.#seen.size > MAX_SEQUENCE_GAPS) {
-      throw new TransportError('CONNECTION_ID_LIMIT_ERROR', 'too many gaps in connection id numbers');
-    }
-    this.#available.push({ sequence, cid, resetToken });
-    this.#available.sort((a, b) => a.sequence - b.sequence);
-    return retired;
+    let at = this.#spare.length;
+    while (at > 0 && this.#spare[at - 1]!.sequence > sequence) at--;
+    this.#spare.splice(at, 0, { sequence, cid: text, resetToken: toLatin1(resetToken) });
   }
 
-  /** The peer wants every id below `bound` back. */
-  #retireBelow(bound: number): RemoteCid[] {
-    const retired: RemoteCid[] = [];
-    if (bound <= this.#retirePriorTo) return retired;
-    this.#retirePriorTo = bound;
-    this.#seen.removeBelow(bound);
-    while (this.#available.length > 0 && this.#available[0]!.sequence < bound) {
-      const gone = this.#available.shift()!;
-      retired.push(gone);
-      this.#retire(gone.sequence);
+  /** True for a repetition. @throws {TransportError} PROTOCOL_VIOLATION when only half of it is one. */
+  #isSame(knownSequence: number, known: string, sequence: number, cid: string): boolean {
+    if ((knownSequence === sequence) !== (known === cid)) {
+      throw new TransportError(
+        'PROTOCOL_VIOLATION',
+        'a connection id came back with another number or content',
+      );
     }
-    return retired;
+    return known === cid;
+  }
+
+  /** False when the number was seen before. */
+  #markSeen(sequence: number): boolean {
+    if (sequence < this.#seenBelow || this.#seenAbove?.includes(sequence) === true) return false;
+    if (sequence > this.#seenBelow) {
+      // Bounded by the window of the limit above.
+      (this.#seenAbove ??= []).push(sequence);
+      return true;
+    }
+    this.#seenBelow++;
+    while (this.#seenAbove !== undefined) {
+      const index = this.#seenAbove.indexOf(this.#seenBelow);
+      if (index < 0) break;
+      this.#seenAbove.splice(index, 1);
+      this.#seenBelow++;
+      if (this.#seenAbove.length === 0) this.#seenAbove = undefined;
+    }
+    return true;
   }
 
   /** Leaves the active id for the next one. Returns the one left, undefined when there is no other. */
   switchToNext(): RemoteCid | undefined {
-    if (this.#available.length < 2) return undefined;
-    const gone = this.#available.shift()!;
+    const gone = this.active;
+    if (gone === undefined || this.#spare.length === 0) return undefined;
+    this.#active = undefined;
     this.#retire(gone.sequence);
     return gone;
   }
 
   #retire(sequence: number): void {
-    if (this.#pendingRetirements.includes(sequence)) return;
-    if (this.#pendingRetirements.length >= MAX_PENDING_RETIREMENTS) {
+    const pending = (this.#pendingRetirements ??= []);
+    if (pending.length >= MAX_PENDING_RETIREMENTS) {
       throw new TransportError('CONNECTION_ID_LIMIT_ERROR', 'too many connection ids to retire');
     }
-    this.#pendingRetirements.push(sequence);
+    pending.push(sequence);
   }
 
   get wantsFrames(): boolean {
-    return this.#pendingRetirements.length > 0;
+    return this.#pendingRetirements !== undefined;
   }
 
   /** Takes the next sequence number to name in RETIRE_CONNECTION_ID. */
   takeRetirement(): number | undefined {
-    return this.#pendingRetirements.shift();
+    const sequence = this.#pendingRetirements?.shift();
+    if (this.#pendingRetirements?.length === 0) this.#pendingRetirements = undefined;
+    return sequence;
   }
 
   onFrameLost(sequence: number): void {
-    this.#pendingRetirements.push(sequence);
-  }
-
-  /** All ids, for unregistering their reset tokens. */
-  all(): readonly RemoteCid[] {
-    return this.#available;
+    (this.#pendingRetirements ??= []).push(sequence);
   }
 }
 

@@ -10,7 +10,8 @@ test('every state answers every transition as written down here', () => {
     'closeTimeout',
   ];
   const rows = (Object.keys(connectionTable) as ConnectionState[]).map(
-    (state) => `${state}: ${transitions.map((t) => `${t} → ${connectionTable[state][t] ?? 'ignored'}`).join(', ')}`,
+    (state) =>
+      `${state}: ${transitions.map((t) => `${t} → ${connectionTable[state][t] ?? 'ignored'}`).join(', ')}`,
   );
   expect(rows).toEqual([
     'handshaking: handshakeComplete → established, closeLocally → closing, closedByPeer → draining, vanish → drained, closeTimeout → ignored',
