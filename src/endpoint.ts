@@ -4,6 +4,7 @@
  * @module
  */
 import type { Observable } from 'rxjs';
+import { keyLogFromEnvironment, qlogFromEnvironment, qlogToFolder } from '#transport/debug-output';
 import { systemPlatform } from '#transport/system-platform';
 import { EndpointActor, type EndpointState } from './actors/endpoint-actor.ts';
 import type { BindOptions } from './actors/transports.ts';
@@ -20,6 +21,7 @@ import { Incoming } from './incoming.ts';
 import { DEFAULT_TRANSPORT_CONFIG, type TransportConfig } from './quic/config.ts';
 import type { QlogFactory } from './quic/qlog.ts';
 import type { KeyLog } from './tls/session.ts';
+import { Log, type Logger } from './transport/log.ts';
 import type { Platform } from './transport/platform.ts';
 
 /** A protocol name, 1 to 255 bytes; strings are UTF-8. */
@@ -40,10 +42,19 @@ export interface EndpointOptions {
   readonly bind?: readonly (string | BindOptions)[];
   /** Transport settings that differ from iroh's defaults. */
   readonly transport?: Partial<TransportConfig>;
-  /** Where secrets of connections are logged, in NSS format. Whoever has them reads the traffic. */
-  readonly keylog?: KeyLog | undefined;
-  /** Makes a qlog per connection. */
-  readonly qlog?: QlogFactory | undefined;
+  /**
+   * Logs the secrets of connections, in NSS format, one line at a time without a line end. Whoever has them reads the
+   * traffic. `true` appends to the file that the environment variable `SSLKEYLOGFILE` names; the variable alone does
+   * nothing. Default false.
+   */
+  readonly keylog?: boolean | KeyLog | undefined;
+  /**
+   * Logs the events of each connection (qlog, JSON text sequences, no payload): into a folder, or wherever a function
+   * says. Default: into the folder that the environment variable `QLOGDIR` names, if set; `false` ignores the variable.
+   */
+  readonly qlog?: string | false | QlogFactory | undefined;
+  /** Takes lines about the life of endpoint, connections and paths, e.g. `console`. `DEBUG=iroh:*` prints the same. */
+  readonly logger?: Logger | undefined;
   /** Time, randomness and sockets; the system's by default. */
   readonly platform?: Platform;
 }
@@ -90,8 +101,9 @@ export class Endpoint {
       alpns: (options.alpns ?? []).map(toAlpn),
       bind: options.bind ?? [],
       transport,
-      keyLog: options.keylog,
-      qlog: options.qlog,
+      keyLog: toKeyLog(options.keylog),
+      qlog: toQlogFactory(options.qlog),
+      log: new Log(options.logger),
     });
     return new Endpoint(actor, transport);
   }
@@ -209,6 +221,17 @@ export class Endpoint {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function toKeyLog(keylog: EndpointOptions['keylog']): KeyLog | undefined {
+  if (keylog === true) return keyLogFromEnvironment();
+  return keylog === false ? undefined : keylog;
+}
+
+function toQlogFactory(qlog: EndpointOptions['qlog']): QlogFactory | undefined {
+  if (qlog === undefined) return qlogFromEnvironment();
+  if (qlog === false) return undefined;
+  return typeof qlog === 'string' ? qlogToFolder(qlog) : qlog;
 }
 
 function toAlpn(alpn: Alpn): Uint8Array {

@@ -27,4 +27,7 @@ export * from './base/errors.ts';
 export { ParseError, type ParseErrorCode } from './base/parse-error.ts';
 export { DEFAULT_TRANSPORT_CONFIG, type TransportConfig } from './quic/config.ts';
 export type { ConnectionStats, PathStats } from './quic/stats.ts';
+export type { Logger } from './transport/log.ts';
+export type { QlogFactory, QlogSink } from './quic/qlog.ts';
+export type { KeyLog } from './tls/session.ts';
 export type { Platform } from './transport/platform.ts';

@@ -7,9 +7,10 @@
 import { Subject } from 'rxjs';
 import type { Clock } from '../base/clock.ts';
 import { ConnectionError } from '../base/errors.ts';
-import { fromUtf8 } from '../base/bytes.ts';
+import { fromUtf8, toHex } from '../base/bytes.ts';
 import type { CloseReason, ConnectionEvent, Direction, QuicConnection, StreamId } from '../quic/engine.ts';
 import { transportCodeName } from '../quic/transport-error.ts';
+import type { Log } from '../transport/log.ts';
 import type { ConnectionListener, EngineDriver } from './engine-driver.ts';
 import { Deferred, WaitQueue } from './wait.ts';
 
@@ -41,13 +42,15 @@ export class ConnectionActor implements ConnectionListener {
   readonly datagramsUnblocked: WaitQueue;
   /** Path facts, for the observables of the handle. */
   readonly pathEvents$ = new Subject<ConnectionEvent>();
+  readonly #log: Log;
   readonly #senders = new Map<StreamId, StreamListener>();
   readonly #receivers = new Map<StreamId, StreamListener>();
   #error: ConnectionError | undefined;
 
-  constructor(quic: QuicConnection, driver: EngineDriver) {
+  constructor(quic: QuicConnection, driver: EngineDriver, log: Log) {
     this.quic = quic;
     this.driver = driver;
+    this.#log = log;
     this.clock = driver.clock;
     const queue = (): WaitQueue => new WaitQueue(this.clock);
     this.streamOpened = { bi: queue(), uni: queue() };
@@ -119,6 +122,7 @@ export class ConnectionActor implements ConnectionListener {
         this.handshakeData.resolve();
         this.earlyVerdict.resolve(this.quic.accepted0Rtt ?? false);
         this.connected.resolve();
+        this.#log.write('connection', () => `${this.#name} connected${facts(this.quic)}`);
         return;
       case 'zeroRttRejected':
         this.earlyVerdict.resolve(false);
@@ -137,6 +141,7 @@ export class ConnectionActor implements ConnectionListener {
       case 'observedAddress':
       case 'natAddressAdded':
       case 'natAddressRemoved':
+        this.#logPath(event);
         if (this.pathEvents$.observed) this.pathEvents$.next(event);
         return;
       case 'handshakeConfirmed':
@@ -145,8 +150,33 @@ export class ConnectionActor implements ConnectionListener {
     }
   }
 
+  /** How log lines call this connection: its number and side. */
+  get #name(): string {
+    return `#${this.quic.stableId} ${this.quic.side}`;
+  }
+
+  #logPath(event: ConnectionEvent): void {
+    switch (event.type) {
+      case 'pathEstablished':
+        this.#log.write('path', () => {
+          const info = this.quic.paths().find((each) => each.id === event.path);
+          return `${this.#name} path ${event.path} opened to ${info?.remote.text ?? 'nowhere'}`;
+        });
+        return;
+      case 'pathAbandoned':
+        this.#log.write('path', () => `${this.#name} path ${event.path} closed: ${event.reason.type}`);
+        return;
+      case 'pathMigrated':
+        this.#log.write('path', () => `${this.#name} path ${event.path} moved to ${event.to.remote.text}`);
+        return;
+      case 'observedAddress':
+        this.#log.write('path', () => `${this.#name} path ${event.path} is seen as ${event.addr.text}`);
+    }
+  }
+
   #onClosed(reason: CloseReason): void {
     const error = this.error!;
+    this.#log.write('connection', () => `${this.#name} closed: ${error.code}: ${error.message}`);
     this.handshakeData.reject(error);
     this.connected.reject(error);
     this.earlyVerdict.resolve(false);
@@ -161,6 +191,15 @@ export class ConnectionActor implements ConnectionListener {
     this.pathEvents$.complete();
     this.closed.resolve(reason);
   }
+}
+
+/** Protocol, peer and duration of a handshake. */
+function facts(quic: QuicConnection): string {
+  const { peerIdentity, alpn } = quic;
+  const peer =
+    peerIdentity?.type === 'rawPublicKey' ? ` to ${toHex(peerIdentity.publicKey).slice(0, 10)}` : '';
+  const took = quic.stats().handshakeMs?.toFixed(1);
+  return `${peer}, ${JSON.stringify(alpn && fromUtf8(alpn))}, in ${took} ms`;
 }
 
 /** An engine's close reason as an application meets it. */

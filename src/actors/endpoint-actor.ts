@@ -19,6 +19,7 @@ import { rawPublicKeyIdentity, rawPublicKeyVerifier } from '../tls/profile.ts';
 import { MemorySessionStore } from '../tls/session-store.ts';
 import type { KeyLog, LocalIdentity, PeerVerifier } from '../tls/session.ts';
 import { MemoryTicketStore } from '../tls/ticket-store.ts';
+import type { Log } from '../transport/log.ts';
 import type { Platform } from '../transport/platform.ts';
 import { ConnectionActor } from './connection-actor.ts';
 import { EngineDriver } from './engine-driver.ts';
@@ -39,6 +40,7 @@ export interface EndpointActorOptions {
   readonly transport: TransportConfig;
   readonly keyLog: KeyLog | undefined;
   readonly qlog: QlogFactory | undefined;
+  readonly log: Log;
 }
 
 export type EndpointState = 'open' | 'closing' | 'closed';
@@ -61,6 +63,7 @@ export class EndpointActor {
   readonly #tickets = new MemoryTicketStore();
   readonly #sessions: MemorySessionStore;
   readonly #keyLog: KeyLog | undefined;
+  readonly #log: Log;
   readonly #mapped: MappedAddrs;
   readonly #incomings: IncomingRef[] = [];
   #alpns: readonly Uint8Array[];
@@ -77,6 +80,7 @@ export class EndpointActor {
     this.#transport = options.transport;
     this.#alpns = options.alpns;
     this.#keyLog = options.keyLog;
+    this.#log = options.log;
     this.#identity = rawPublicKeyIdentity(options.secretKey);
     this.#sessions = new MemorySessionStore();
     this.engine = new QuicEndpoint({ rng, wallOffsetMs: clock.wallNow() - clock.now(), qlog: options.qlog });
@@ -89,6 +93,10 @@ export class EndpointActor {
     this.driver.onProgress = () => this.#progressed?.();
     this.addr$ = new BehaviorSubject(this.#currentAddr());
     this.#configureServer();
+    this.#log.write('endpoint', () => {
+      const bound = transports.localAddrs.map((addr) => addr.text).join(', ');
+      return `${this.#name} bound to ${bound}`;
+    });
   }
 
   /** @throws {BindError | InvalidSocketAddrError} */
@@ -100,6 +108,11 @@ export class EndpointActor {
 
   get id(): EndpointId {
     return this.secretKey.publicKey;
+  }
+
+  /** How log lines call this endpoint: the start of its id, as iroh's own logs do. */
+  get #name(): string {
+    return this.id.toString().slice(0, 10);
   }
 
   #currentAddr(): EndpointAddr {
@@ -162,7 +175,11 @@ export class EndpointActor {
       },
       now,
     );
-    const actor = new ConnectionActor(quic, this.driver);
+    const actor = new ConnectionActor(quic, this.driver, this.#log);
+    this.#log.write('connection', () => {
+      const to = targets.map((addr) => addr.text).join(', ');
+      return `#${quic.stableId} client dials ${id.toString().slice(0, 10)} at ${to}`;
+    });
     if (isMany) {
       // Once the handshake has settled on one address the others are not needed any more.
       const release = (): void => this.#mapped.release(remote);
@@ -181,7 +198,8 @@ export class EndpointActor {
 
   accept(ref: IncomingRef): ConnectionActor {
     const quic: QuicConnection = this.engine.accept(ref, this.driver.clock.now());
-    const actor = new ConnectionActor(quic, this.driver);
+    const actor = new ConnectionActor(quic, this.driver, this.#log);
+    this.#log.write('connection', () => `#${quic.stableId} server accepts ${ref.remote.text}`);
     this.driver.wake();
     return actor;
   }
@@ -221,6 +239,7 @@ export class EndpointActor {
     const { clock } = this.driver;
     this.state = 'closing';
     this.closeStarted.resolve();
+    this.#log.write('endpoint', () => `${this.#name} closing, ${this.engine.undrainedCount} connections`);
     this.#incomings.length = 0;
     this.incomingArrived.wakeAll();
     this.engine.close(0n, new Uint8Array(0), clock.now());
@@ -230,6 +249,7 @@ export class EndpointActor {
     this.driver.stop();
     await this.transports.close();
     this.state = 'closed';
+    this.#log.write('endpoint', () => `${this.#name} closed`);
     this.addr$.complete();
   }
 

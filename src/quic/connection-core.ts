@@ -230,17 +230,23 @@ export class ConnectionCore implements CidIssuer {
     );
   }
 
-  /** The peer closed: RFC 9000 §10.2.2. One last answer is allowed and helps it to stop repeating. */
+  /**
+   * The peer closed: RFC 9000 §10.2.2. One last answer is allowed and helps it to stop repeating. Not during the
+   * handshake: a server that refused has kept nothing, and an answer would look to it like a new attempt.
+   */
   closedByPeer(reason: CloseReason, now: Millis): void {
     const wasOpen = this.isOpen;
+    const isAnswered = this.state === 'established';
     if (!this.#move('closedByPeer')) return;
     if (wasOpen) {
-      this.closing = new Closing({
-        type: 'transport',
-        code: TRANSPORT_CODES.NO_ERROR,
-        frameType: 0,
-        reason: EMPTY,
-      });
+      if (isAnswered) {
+        this.closing = new Closing({
+          type: 'transport',
+          code: TRANSPORT_CODES.NO_ERROR,
+          frameType: 0,
+          reason: EMPTY,
+        });
+      }
       this.closeAt = now + DRAIN_PTO_COUNT * this.maxPto;
       this.#stop(reason, now);
     } else {
@@ -290,6 +296,7 @@ export class ConnectionCore implements CidIssuer {
   #drained(): void {
     this.closeAt = Infinity;
     this.closing = undefined;
+    this.qlog?.end();
     for (const path of this.paths.list) {
       const active = this.cids.get(path.id)?.remote.active;
       if (active !== undefined) this.unregisterResetToken(path, active);

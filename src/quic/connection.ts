@@ -170,7 +170,7 @@ class Connection implements HostedConnection {
 
     const { tls, initialKeys, remoteCid, cids, validated } = begin(core);
     if (qlog !== undefined) {
-      core.qlog = new Qlog(qlog, side, cids.originalDcid, now, host.wallTime(now));
+      core.qlog = new Qlog(qlog, side, cids.originalDcid, tuple, now, host.wallTime(now));
     }
     const local = new LocalCids();
     local.addHandshakeCid(handshakeCid);

@@ -114,6 +114,7 @@ export class LossRecovery {
     lost.length = 0;
     space.lossTime = detectLost(space.sent, space.largestAcked, path.rtt, now, lost) ?? Infinity;
     if (lost.length > 0) this.#onLost(path, space, lost, now);
+    this.#core.qlog?.metrics(path, now);
   }
 
   #onLost(path: Path, space: PacketSpace, lost: readonly SentPacket[], now: Millis): void {
@@ -122,7 +123,7 @@ export class LossRecovery {
     for (let i = 0; i < lost.length; i++) {
       const packet = lost[i]!;
       if (packet.inFlight) path.inFlight -= packet.size;
-      this.#core.qlog?.packetLost(space.name, path.id, packet.packetNumber, now);
+      this.#core.qlog?.packetLost(space.name, path.id, packet.packetNumber, packet.isMtuProbe, now);
       if (packet.isMtuProbe) {
         // RFC 9000 §14.4: a lost probe says nothing about congestion.
         path.lostMtuProbes++;

@@ -144,6 +144,7 @@ export class PacketBuilder {
   sealLong(packet: OpenPacket, path: Path, padTo: number, now: Millis): void {
     this.#padPayload(packet, padTo);
     const payloadEnd = writer.pos;
+    if (this.#core.qlog !== undefined) this.#log(packet, path, NO_PROBE, now);
     finishLongHeader(writer.bytes, packet.lengthAt, payloadEnd + TAG_BYTES - packet.pnOffset);
     const job = longJob[0]!;
     fillJob(job, packet, payloadEnd);
@@ -220,6 +221,14 @@ export class PacketBuilder {
     if (writer.pos < least) writer.zeros(least - writer.pos);
   }
 
+  /** While the payload is still plaintext, up to the writer's position. */
+  #log(packet: OpenPacket, path: Path, kind: PacketKind, now: Millis): void {
+    const space = packet.isLong && packet.space.name === 'oneRtt' ? 'zeroRtt' : packet.space.name;
+    const payload = writer.bytes.subarray(packet.payloadStart, writer.pos);
+    const size = writer.pos + TAG_BYTES - packet.headerStart;
+    this.#core.qlog?.packetSent(space, path, packet.packetNumber, payload, size, kind.isMtuProbe, now);
+  }
+
   finishShort(
     packet: OpenPacket,
     path: Path,
@@ -241,6 +250,7 @@ export class PacketBuilder {
     const core = this.#core;
     this.#padPayload(packet, padTo);
     const payloadEnd = writer.pos;
+    if (core.qlog !== undefined) this.#log(packet, path, kind, now);
     if (this.#jobKeys !== undefined && this.#jobKeys !== packet.keys) this.flush();
     this.#jobKeys = packet.keys;
     const job = jobs[this.#jobCount++]!;
@@ -290,7 +300,6 @@ export class PacketBuilder {
     };
     packet.space.sent.insert(sent);
     path.sentPackets++;
-    core.qlog?.packetSent(packet.space.name, path.id, packet.packetNumber, size, packet.frames, now);
     if (inFlight) {
       path.inFlight += size;
       path.controller.onSent(now, size, packet.packetNumber);

@@ -384,7 +384,7 @@ export class PacketReader {
     const isNewest = packetNumber > space.received.largestReceived;
     let ackEliciting = false;
     let probing = true;
-    core.qlog?.packetReceived(frameSpace, path.id, packetNumber, payload.length, now);
+    core.qlog?.packetReceived(frameSpace, path, packetNumber, payload, now);
     while (reader.pos < reader.end) {
       if (payload[reader.pos] === 0) {
         // PADDING comes in long runs.
