@@ -10,6 +10,7 @@ import { Connection } from './connection.ts';
 
 /** A connection to be used before the server answered, and the verdict about that. */
 export interface EarlyConnection {
+  /** Usable at once. What it sends before the server answered is early data. */
   readonly connection: Connection;
   /**
    * True when the server took the early data. False when it did not: streams opened early fail with ZeroRttRejected, the
@@ -20,12 +21,13 @@ export interface EarlyConnection {
 
 /** A dial. Await {@link connected}, or the object itself. */
 export class Connecting implements PromiseLike<Connection> {
+  /** Whom the dial is for. */
   readonly remoteId: EndpointId;
   readonly #actor: ConnectionActor;
   readonly #connection: Connection;
   #early: EarlyConnection | undefined;
 
-  /** Made by `endpoint.dial`. */
+  /** Made by `endpoint.dial`. @internal */
   constructor(actor: ConnectionActor, remoteId: EndpointId) {
     this.#actor = actor;
     this.remoteId = remoteId;

@@ -25,20 +25,29 @@ import { actorOf } from './actors/internals.ts';
 
 /** A path of a connection, as it was when asked. */
 export interface Path {
+  /** Number of the path in this connection, 0 for the first; never reused. */
   readonly id: PathId;
+  /** Where our packets go. */
   readonly remoteAddr: Addr;
+  /** Bound address of the socket they leave from; undefined before anything arrived on the path. */
   readonly localAddr: Addr | undefined;
   /** Data is sent here. */
   readonly isSelected: boolean;
+  /** `available`, or `backup`: only used when nothing else is. */
   readonly status: PathStatus;
+  /** Counters as of now. */
   readonly stats: PathStats;
 }
 
 /** A change of a connection's paths. */
 export type PathEvent =
+  /** The peer proved that it receives on this path. */
   | { readonly type: 'opened'; readonly id: PathId; readonly remoteAddr: Addr }
+  /** The path is given up; `reason` says by whom and why. */
   | { readonly type: 'closed'; readonly id: PathId; readonly reason: PathAbandonReason }
+  /** Data goes here from now on. */
   | { readonly type: 'selected'; readonly id: PathId; readonly remoteAddr: Addr }
+  /** The peer's address on this path changed. */
   | { readonly type: 'moved'; readonly id: PathId; readonly remoteAddr: Addr }
   /** A slow reader of the iterator missed `missed` events. */
   | { readonly type: 'lagged'; readonly missed: number };
@@ -56,7 +65,11 @@ export class Connection {
   #paths$: BehaviorSubject<readonly Path[]> | undefined;
   #pathEvents$: Observable<PathEvent> | undefined;
 
-  /** Connections come from an endpoint. @param remoteId - Whom we dialled; for accepted ones the handshake tells. */
+  /**
+   * Connections come from an endpoint.
+   * @param remoteId - Whom we dialled; for accepted ones the handshake tells.
+   * @internal
+   */
   constructor(actor: ConnectionActor, remoteId?: EndpointId) {
     this.#actor = actor;
     this.#remoteId = remoteId;
@@ -103,22 +116,28 @@ export class Connection {
 
   // --- streams ------------------------------------------------------------------------------------------------------
 
-  /** Opens a bidirectional stream, waiting for credit if need be. The peer learns of it with the first bytes. */
+  /**
+   * Opens a bidirectional stream, waiting for credit if need be. The peer learns of it with the first bytes.
+   * @throws {ConnectionError} when the connection ended; TimeoutError or the signal's reason when given up.
+   */
   async openBi(options: WaitOptions = {}): Promise<BiStream> {
     return this.#bi(await this.#open('bi', options));
   }
 
-  /** Opens a unidirectional stream. */
+  /** Opens a unidirectional stream, waiting for credit if need be. @throws {ConnectionError} when the connection ended. */
   async openUni(options: WaitOptions = {}): Promise<SendStream> {
     return new SendStream(this.#actor, await this.#open('uni', options));
   }
 
-  /** The next bidirectional stream of the peer. Streams that came before a close are still handed out. */
+  /**
+   * The next bidirectional stream of the peer. Streams that came before a close are still handed out.
+   * @throws {ConnectionError} when the connection ended; TimeoutError or the signal's reason when given up.
+   */
   async acceptBi(options: WaitOptions = {}): Promise<BiStream> {
     return this.#bi(await this.#accept('bi', options));
   }
 
-  /** The next unidirectional stream of the peer. */
+  /** The next unidirectional stream of the peer. @throws as {@link acceptBi}. */
   async acceptUni(options: WaitOptions = {}): Promise<RecvStream> {
     return new RecvStream(this.#actor, await this.#accept('uni', options));
   }
@@ -200,7 +219,7 @@ export class Connection {
     this.#actor.wake();
   }
 
-  /** Queues a datagram, waiting for room instead of dropping others. */
+  /** Queues a datagram, waiting for room instead of dropping others. @throws {SendDatagramError} as {@link sendDatagram}. */
   async sendDatagramWait(bytes: Uint8Array, options: WaitOptions = {}): Promise<void> {
     const left = deadlineOf(this.#actor.clock, options);
     for (;;) {
@@ -233,7 +252,11 @@ export class Connection {
     }
   }
 
-  /** The next datagram. Those that came before a close are still handed out. */
+  /**
+   * The next datagram, whole. Those that came before a close are still handed out; when more than
+   * `datagramReceiveBufferSize` bytes wait, the oldest are dropped.
+   * @throws {ConnectionError} when the connection ended.
+   */
   async readDatagram(options: WaitOptions = {}): Promise<Uint8Array> {
     const left = deadlineOf(this.#actor.clock, options);
     for (;;) {

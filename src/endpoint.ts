@@ -113,6 +113,7 @@ export class Endpoint {
     return this.#actor.id;
   }
 
+  /** The identity's secret half. Never prints itself; `toBytes()` is for storing it. */
   get secretKey(): SecretKey {
     return this.#actor.secretKey;
   }
@@ -132,6 +133,7 @@ export class Endpoint {
     return this.#actor.transports.localAddrs;
   }
 
+  /** Where in its life the endpoint is. It never goes back. */
   get state(): EndpointState {
     return this.#actor.state;
   }
@@ -218,6 +220,7 @@ export class Endpoint {
     return this.#actor.close(options.timeoutMs);
   }
 
+  /** The same as {@link close}, for `await using`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

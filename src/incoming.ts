@@ -11,7 +11,12 @@ import { Connection } from './connection.ts';
 import type { IncomingRef } from './quic/engine.ts';
 
 /** Where an attempt comes from. Relays and custom transports come later. */
-export type IncomingAddr = { readonly type: 'ip'; readonly addr: Addr };
+export type IncomingAddr = {
+  /** Which transport it came by. */
+  readonly type: 'ip';
+  /** Source of the first packet. */
+  readonly addr: Addr;
+};
 
 /** An attempt that nobody has decided about. Disposing of it undecided refuses it. */
 export class Incoming {
@@ -19,12 +24,13 @@ export class Incoming {
   readonly #ref: IncomingRef;
   #isDecided = false;
 
-  /** Attempts come from an endpoint. */
+  /** Attempts come from an endpoint. @internal */
   constructor(actor: EndpointActor, ref: IncomingRef) {
     this.#actor = actor;
     this.#ref = ref;
   }
 
+  /** Where its first packet came from. Anybody can forge that unless {@link remoteAddrValidated}. */
   get remoteAddr(): IncomingAddr {
     return { type: 'ip', addr: this.#ref.remote };
   }
@@ -90,10 +96,11 @@ export class Incoming {
 /** An accepted attempt whose handshake runs. Await {@link connected}, or the object itself. */
 export class Accepting implements PromiseLike<Connection> {
   readonly #actor: ConnectionActor;
+  /** Where the attempt came from. */
   readonly remoteAddr: IncomingAddr;
   #connection: Connection | undefined;
 
-  /** Made by {@link Incoming.accept}. */
+  /** Made by {@link Incoming.accept}. @internal */
   constructor(actor: ConnectionActor, remoteAddr: IncomingAddr) {
     this.#actor = actor;
     this.remoteAddr = remoteAddr;

@@ -20,14 +20,24 @@ export type { EndpointState } from './actors/endpoint-actor.ts';
 export type { WaitOptions } from './actors/wait.ts';
 export { EndpointId, PublicKey, SecretKey, Signature } from './crypto/keys.ts';
 export { EndpointAddr, type EndpointAddrJson } from './base/endpoint-addr.ts';
-export type { TransportAddr } from './base/transport-addr.ts';
+export type { TransportAddr, TransportAddrJson } from './base/transport-addr.ts';
 export { RelayUrl } from './base/relay-url.ts';
 export { parseAddr, toAddr, type Addr } from './base/socket-addr.ts';
 export * from './base/errors.ts';
 export { ParseError, type ParseErrorCode } from './base/parse-error.ts';
-export { DEFAULT_TRANSPORT_CONFIG, type TransportConfig } from './quic/config.ts';
-export type { ConnectionStats, PathStats } from './quic/stats.ts';
+export {
+  DEFAULT_TRANSPORT_CONFIG,
+  type AddressDiscoveryRole,
+  type CongestionControl,
+  type TransportConfig,
+} from './quic/config.ts';
+export type { Direction, PathAbandonReason, PathId, PathStatus, Side, StreamId } from './quic/engine.ts';
+export type { ConnectionStats, PathStats, UdpCounters } from './quic/stats.ts';
 export type { Logger } from './transport/log.ts';
 export type { QlogFactory, QlogSink } from './quic/qlog.ts';
 export type { KeyLog } from './tls/session.ts';
-export type { Platform } from './transport/platform.ts';
+export type { InterfaceAddr, Platform } from './transport/platform.ts';
+export type { BindRequest, DatagramTransport } from './transport/datagram.ts';
+export type { Clock, Millis, TimerId } from './base/clock.ts';
+export type { Rng } from './base/rng.ts';
+export type { Datagram, Transmit } from './quic/engine.ts';

@@ -27,7 +27,9 @@ const DISPOSE_CODE = 0n;
 
 /** A bidirectional stream. */
 export interface BiStream {
+  /** What this side writes. */
   readonly send: SendStream;
+  /** What the peer writes. */
   readonly recv: RecvStream;
 }
 
@@ -42,7 +44,7 @@ export class SendStream implements StreamListener {
   #tail: Promise<void> | undefined;
   #stream: WritableStream<Uint8Array> | undefined;
 
-  /** Streams come from a connection. */
+  /** Streams come from a connection. @internal */
   constructor(actor: ConnectionActor, id: StreamId) {
     this.#actor = actor;
     this.id = id;
@@ -172,6 +174,7 @@ export class SendStream implements StreamListener {
     return this.#actor.quic.streamPriority(this.id);
   }
 
+  /** @throws {WriteError} ClosedStream when the stream is done. */
   set priority(value: number) {
     this.#call(() => this.#actor.quic.setStreamPriority(this.id, value));
   }
@@ -199,19 +202,23 @@ export class SendStream implements StreamListener {
     }
   }
 
+  /** @internal */
   onReady(): void {
     this.#writable.wakeAll();
   }
 
+  /** @internal */
   onStopped(code: bigint): void {
     this.#stopped.resolve(clampCode(code));
     this.#writable.wakeAll();
   }
 
+  /** @internal */
   onFinished(): void {
     this.#stopped.resolve(undefined);
   }
 
+  /** @internal */
   onConnectionLost(error: ConnectionError): void {
     this.#stopped.reject(
       new StoppedError('StoppedError.ConnectionLost', `connection lost: ${error.message}`, error),
@@ -230,7 +237,7 @@ export class RecvStream implements StreamListener {
   #isEnded = false;
   #stream: ReadableStream<Uint8Array> | undefined;
 
-  /** Streams come from a connection. */
+  /** Streams come from a connection. @internal */
   constructor(actor: ConnectionActor, id: StreamId) {
     this.#actor = actor;
     this.id = id;
@@ -404,10 +411,12 @@ export class RecvStream implements StreamListener {
     }
   }
 
+  /** @internal */
   onReady(): void {
     this.#readable.wakeAll();
   }
 
+  /** @internal */
   onConnectionLost(error: ConnectionError): void {
     this.#reset.reject(
       new ResetError('ResetError.ConnectionLost', `connection lost: ${error.message}`, error),

@@ -43,6 +43,7 @@ export interface EndpointActorOptions {
   readonly log: Log;
 }
 
+/** `closing` from the call of `close` until peers know and sockets are free. */
 export type EndpointState = 'open' | 'closing' | 'closed';
 
 /** One endpoint. */

@@ -20,12 +20,15 @@ import {
 
 /** JSON as serde writes it for the Rust type. */
 export interface EndpointAddrJson {
+  /** 64 lower-case hex characters. */
   readonly id: string;
+  /** In the order of {@link EndpointAddr.addrs}. */
   readonly addrs: readonly TransportAddrJson[];
 }
 
 /** An endpoint id with a sorted set of addresses, maybe empty. Immutable. */
 export class EndpointAddr {
+  /** Whom one reaches there. */
   readonly id: EndpointId;
   /** Sorted, without duplicates. */
   readonly addrs: readonly TransportAddr[];
@@ -102,6 +105,7 @@ export class EndpointAddr {
     return encodeTicket(this);
   }
 
+  /** True for the same id and the same set of addresses. */
   equals(other: EndpointAddr): boolean {
     return (
       this.id.equals(other.id) &&
@@ -110,6 +114,7 @@ export class EndpointAddr {
     );
   }
 
+  /** As serde writes it for the Rust type; {@link fromJSON} reads it. */
   toJSON(): EndpointAddrJson {
     return { id: this.id.toString(), addrs: this.addrs.map(transportAddrToJson) };
   }

@@ -96,6 +96,7 @@ export class EndpointId {
     return encodeZ32(this.#bytes);
   }
 
+  /** True for the same 32 bytes. */
   equals(other: EndpointId): boolean {
     return this === other || equalBytes(this.#bytes, other.#bytes);
   }
@@ -109,6 +110,7 @@ export class EndpointId {
     return 0;
   }
 
+  /** The same as {@link toString}. */
   toJSON(): string {
     return this.toString();
   }

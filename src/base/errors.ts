@@ -62,6 +62,7 @@ export const ERROR_CODES = {
   'TimeoutError.Elapsed': 'The `timeoutMs` of a call elapsed.',
 } as const;
 
+/** Every code of every error: family, dot, leaf. */
 export type ErrorCode = keyof typeof ERROR_CODES;
 
 /** Base of all errors that this library raises on purpose. */
@@ -96,7 +97,8 @@ export function isIrohError(error: unknown, code?: ErrorCode | (string & {})): e
   return code === undefined || error.code === code || error.code.startsWith(`${code}.`);
 }
 
-type CodeOf<Family extends string> = Extract<ErrorCode, `${Family}.${string}`>;
+/** The codes of one family. */
+export type CodeOf<Family extends string> = Extract<ErrorCode, `${Family}.${string}`>;
 
 /** `Endpoint.bind` failed. */
 export class BindError extends IrohError {
@@ -133,6 +135,7 @@ export class ConnectionError extends IrohError {
   declare readonly code: CodeOf<'ConnectionError'>;
   /** ApplicationClosed, ConnectionClosed: the code of the peer; above 2^53 − 1 it is clamped, see {@link rawCode}. */
   readonly errorCode: number | undefined;
+  /** The code as it was on the wire, 0 to 2^62 − 1. */
   readonly rawCode: bigint | undefined;
   /** TransportError, ConnectionClosed: the code's name, e.g. `PROTOCOL_VIOLATION`. */
   readonly transportCode: string | undefined;
@@ -161,6 +164,7 @@ export class ConnectionError extends IrohError {
 class CodedError extends IrohError {
   /** Stopped, Reset: the peer's code; above 2^53 − 1 it is clamped, see {@link rawCode}. */
   readonly errorCode: number | undefined;
+  /** The code as it was on the wire, 0 to 2^62 − 1. */
   readonly rawCode: bigint | undefined;
 
   constructor(code: ErrorCode, message: string, rawCode?: bigint, cause?: unknown) {

@@ -33,7 +33,9 @@ export type ParseErrorCode =
 
 /** Text or bytes that are not what they should be. Messages never contain secrets. */
 export class ParseError extends Error {
+  /** For logs. */
   override readonly name = 'ParseError';
+  /** What was being parsed, and what was wrong. Switch on this, never on the message. */
   readonly code: ParseErrorCode;
 
   constructor(code: ParseErrorCode, message: string, cause?: unknown) {
@@ -41,6 +43,7 @@ export class ParseError extends Error {
     this.code = code;
   }
 
+  /** Plain data, for logs. */
   toJSON(): { name: string; code: ParseErrorCode; message: string } {
     return { name: this.name, code: this.code, message: this.message };
   }

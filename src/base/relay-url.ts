@@ -31,14 +31,17 @@ export class RelayUrl {
     return new URL(this.href);
   }
 
+  /** True for the same text. */
   equals(other: RelayUrl): boolean {
     return this.href === other.href;
   }
 
+  /** The normalised text. */
   toString(): string {
     return this.href;
   }
 
+  /** The normalised text. */
   toJSON(): string {
     return this.href;
   }

@@ -8,6 +8,7 @@ import { DecodeError } from './bytes.ts';
 
 /** An IP literal and a port. Compare with `===`. Make one with {@link toAddr}. */
 export interface Addr {
+  /** IPv4 or IPv6. IPv4-mapped IPv6 addresses count as IPv4. */
   readonly family: 4 | 6;
   /** Canonical text: dotted IPv4, or lower-case compressed IPv6 (RFC 5952) without zone. */
   readonly ip: string;

@@ -11,8 +11,11 @@ import { parseAddr, type Addr } from './socket-addr.ts';
 
 /** One way to reach an endpoint. */
 export type TransportAddr =
+  /** Through a relay server. */
   | { readonly type: 'relay'; readonly url: RelayUrl }
+  /** Directly, over UDP. */
   | { readonly type: 'ip'; readonly addr: Addr }
+  /** By a transport of the application's own. */
   | {
       readonly type: 'custom';
       /** Which transport, 0 to 2^64 − 1. */ readonly id: bigint;

@@ -57,6 +57,7 @@ export class SecretKey {
     return (this.#publicKey ??= EndpointId.fromVerified(ed25519PublicKey(this.#seed)));
   }
 
+  /** Signs a message of any length (Ed25519, RFC 8032 §5.1.6: the same message gives the same signature). */
   sign(message: Uint8Array): Signature {
     return Signature.fromBytes(ed25519Sign(this.#seed, message));
   }
@@ -124,6 +125,7 @@ export class Signature {
     return this.#bytes.slice();
   }
 
+  /** True for the same 64 bytes. */
   equals(other: Signature): boolean {
     return equalBytes(this.#bytes, other.#bytes);
   }

@@ -19,6 +19,7 @@ export const MAX_MULTIPATH_PATHS = 8;
 /** NAT traversal addresses that we take from a peer; iroh `MAX_QNT_ADDRESSES`. */
 export const MAX_NAT_ADDRESSES = 32;
 
+/** RFC 9438 or RFC 9002 §7. */
 export type CongestionControl = 'cubic' | 'newReno';
 /** draft-seemann-quic-address-discovery: who reports observed addresses. */
 export type AddressDiscoveryRole = 'send' | 'receive' | 'both';
@@ -29,7 +30,9 @@ export interface TransportConfig {
   readonly maxIdleTimeoutMs: Millis;
   /** PING after this much silence, ms; undefined: never. */
   readonly keepAliveIntervalMs: Millis | undefined;
+  /** A path of several is given up after this much silence, ms; undefined: never. */
   readonly pathMaxIdleTimeoutMs: Millis | undefined;
+  /** PING on every path after this much silence there, ms; undefined: never. */
   readonly pathKeepAliveIntervalMs: Millis | undefined;
   /** Bytes a peer may have unread on one stream; also the start of auto-tuning. */
   readonly streamReceiveWindow: number;
@@ -39,17 +42,23 @@ export interface TransportConfig {
   readonly maxReceiveWindow: number;
   /** Bytes that may be buffered unacknowledged for sending, over all streams. */
   readonly sendWindow: number;
+  /** Bidirectional streams that the peer may have open at a time. */
   readonly maxConcurrentBidiStreams: number;
+  /** Unidirectional streams that the peer may have open at a time. */
   readonly maxConcurrentUniStreams: number;
   /** Bytes of received DATAGRAMs kept for the application; undefined: datagrams are not accepted. */
   readonly datagramReceiveBufferSize: number | undefined;
+  /** Bytes of DATAGRAMs queued for sending; beyond it the oldest are dropped, or the sender waits. */
   readonly datagramSendBufferSize: number;
   /** RFC 9002 §6.2.2, ms. */
   readonly initialRttMs: Millis;
+  /** Algorithm of every path of the connection. */
   readonly congestionControl: CongestionControl;
-  /** UDP payload bytes: start and floor, and the upper bound of discovery. */
+  /** UDP payload bytes that packets have at first, 1200 to 65527 (RFC 9000 §14). */
   readonly initialMtu: number;
+  /** UDP payload bytes that every path is taken to carry: what discovery falls back to. At least 1200. */
   readonly minMtu: number;
+  /** Upper bound of discovery, UDP payload bytes. */
   readonly mtuUpperBound: number;
   /** Off where the transport cannot set don't-fragment. */
   readonly mtuDiscovery: boolean;
@@ -59,6 +68,7 @@ export interface TransportConfig {
   readonly maxConcurrentPaths: number | undefined;
   /** Addresses taken from the peer (1 to 255); undefined: NAT traversal is not offered. */
   readonly maxNatAddresses: number | undefined;
+  /** Whether we tell peers under which address we see them, and ask them to; undefined: neither. */
   readonly addressDiscovery: AddressDiscoveryRole | undefined;
   /** Client: accept a server address change while the handshake runs; upstream `server_handshake_migration`. */
   readonly serverHandshakeMigration: boolean;

@@ -26,10 +26,11 @@ export interface Datagram {
 
 /** A UDP payload to send. */
 export interface Transmit {
+  /** Where to. */
   to: Addr;
   /** Socket to send from; undefined lets the transport choose. */
   local: Addr | undefined;
-  /** Valid until {@link QuicEngine.releaseTransmits}. */
+  /** Payload; its buffer is used again once the socket's queue is empty. */
   data: Uint8Array;
 }
 
@@ -39,7 +40,9 @@ export interface FourTuple {
   readonly remote: Addr;
 }
 
+/** Who dialled the connection: the client did. */
 export type Side = 'client' | 'server';
+/** A bidirectional or a unidirectional stream (RFC 9000 §2.1). */
 export type Direction = 'bi' | 'uni';
 /** RFC 9000 §2.1: bit 0 = opened by the server, bit 1 = unidirectional. */
 export type StreamId = number;
@@ -104,11 +107,17 @@ export type CloseReason =
 
 /** Why a path ended. */
 export type PathAbandonReason =
+  /** This side closed it, with a code for the peer. */
   | { readonly type: 'applicationClosed'; readonly code: number }
+  /** The peer did not answer a challenge (RFC 9000 §8.2.4). */
   | { readonly type: 'validationFailed' }
+  /** Nothing came for `pathMaxIdleTimeoutMs`. */
   | { readonly type: 'timedOut' }
+  /** Its network is gone. */
   | { readonly type: 'unusableAfterNetworkChange' }
+  /** The peer gave it up, with this code (PATH_ABANDON, draft-ietf-quic-multipath-21 §4.2). */
   | { readonly type: 'remoteAbandoned'; readonly code: number }
+  /** The whole connection ended. */
   | { readonly type: 'connectionClosed' };
 
 /** What happened on a connection. Edges, not payload: data is pulled. */

@@ -26,6 +26,7 @@ export interface DatagramTransport {
 
 /** How a socket is asked for. */
 export interface BindRequest {
+  /** A literal; `0.0.0.0` or `::` for all interfaces. */
   readonly ip: string;
   /** 0: any. */
   readonly port: number;

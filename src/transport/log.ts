@@ -10,7 +10,10 @@ import { createDebug } from 'obug';
 
 /** Takes what an endpoint says about itself. `console` is one. */
 export interface Logger {
-  /** @param message - One line, starts with its namespace such as `iroh:connection`. */
+  /**
+   * Takes a line. What it throws is ignored.
+   * @param message - Starts with its namespace, such as `iroh:connection`.
+   */
   debug(message: string): void;
 }
 

@@ -9,7 +9,9 @@ import type { BindRequest, DatagramTransport } from './datagram.ts';
 
 /** Time, randomness, sockets, interfaces. */
 export interface Platform {
+  /** Time and timers of everything in the endpoint. */
   readonly clock: Clock;
+  /** Keys and connection ids come from here: secure unless it is a test. */
   readonly rng: Rng;
   /** Binds a UDP socket. Undefined where there is no UDP (browsers). */
   readonly bindUdp: ((request: BindRequest) => Promise<DatagramTransport>) | undefined;
@@ -19,8 +21,11 @@ export interface Platform {
 
 /** An address of an interface. */
 export interface InterfaceAddr {
+  /** A literal, without a zone. */
   readonly ip: string;
+  /** IPv4 or IPv6. */
   readonly family: 4 | 6;
+  /** Reachable from this host only. */
   readonly isLoopback: boolean;
   /** IPv6 `fe80::/10` or IPv4 `169.254.0.0/16`: of no use without the interface's name. */
   readonly isLinkLocal: boolean;
