@@ -85,7 +85,8 @@ describe('resumption', () => {
           };
           if (record.name !== 'quic:packet_sent' || record.data!.header.packet_type !== 'handshake') return;
           for (const { frame_type, offset, length, raw } of record.data!.frames) {
-            if (frame_type === 'crypto') sent[index] = Math.max(sent[index]!, offset! + (raw?.length ?? length!));
+            if (frame_type === 'crypto')
+              sent[index] = Math.max(sent[index]!, offset! + (raw?.length ?? length!));
           }
         },
         close: () => undefined,

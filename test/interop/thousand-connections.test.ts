@@ -33,26 +33,30 @@ async function echoOnce({ ours, theirs }: Pick<Pair, 'ours' | 'theirs'>, i: numb
   expect(await recv.readToEnd(16)).toEqual(message);
 }
 
-test('1,000 sequential connections, half of them dialled by iroh', () =>
-  withEndpoints(async (our, their) => {
-    let engine: QuicEndpoint | undefined;
-    let warm = 0;
-    for (let i = 0; i < CONNECTIONS; i++) {
-      if (i === WARM_UP) warm = heapBytes();
-      const { ours, theirs } = await connect(DIALLERS[i % 2]!, our, their);
-      engine ??= actorOf.get(ours)!.driver.engine as QuicEndpoint;
-      await echoOnce({ ours, theirs }, i);
-      // Both sides end some.
-      if (i % 4 < 2) {
-        ours.close(i);
-        await theirs.closed();
-      } else {
-        theirs.close(BigInt(i), []);
-        expect((await ours.closed).errorCode).toBe(i);
+test(
+  '1,000 sequential connections, half of them dialled by iroh',
+  () =>
+    withEndpoints(async (our, their) => {
+      let engine: QuicEndpoint | undefined;
+      let warm = 0;
+      for (let i = 0; i < CONNECTIONS; i++) {
+        if (i === WARM_UP) warm = heapBytes();
+        const { ours, theirs } = await connect(DIALLERS[i % 2]!, our, their);
+        engine ??= actorOf.get(ours)!.driver.engine as QuicEndpoint;
+        await echoOnce({ ours, theirs }, i);
+        // Both sides end some.
+        if (i % 4 < 2) {
+          ours.close(i);
+          await theirs.closed();
+        } else {
+          theirs.close(BigInt(i), []);
+          expect((await ours.closed).errorCode).toBe(i);
+        }
       }
-    }
-    await eventually(() => engine!.connectionCount === 0);
-    expect(Object.entries(engine!.tableSizes).filter(([, size]) => size !== 0)).toEqual([]);
-    expect(engine!.pollTimeout()).toBeUndefined();
-    expect(heapBytes() - warm).toBeLessThan(MAX_GROWTH_BYTES);
-  }), 120_000);
+      await eventually(() => engine!.connectionCount === 0);
+      expect(Object.entries(engine!.tableSizes).filter(([, size]) => size !== 0)).toEqual([]);
+      expect(engine!.pollTimeout()).toBeUndefined();
+      expect(heapBytes() - warm).toBeLessThan(MAX_GROWTH_BYTES);
+    }),
+  120_000,
+);
