@@ -319,7 +319,8 @@ export function fromUtf8(bytes: Uint8Array): string {
 
 /** Bytes as a string of as many characters, 0 to 255 each: the smallest form in which a few bytes can be kept. */
 export function toLatin1(bytes: Uint8Array): string {
-  return String.fromCharCode(...bytes);
+  // Not spread: an iterator step per byte costs more than all the rest.
+  return String.fromCharCode.apply(null, bytes as unknown as number[]);
 }
 
 /** The reverse of {@link toLatin1}. */

@@ -25,11 +25,11 @@ export const systemRng: Rng = {
       randomFillSync(pool);
       used = 0;
     }
-    const end = used + length;
-    target.set(pool.subarray(used, end));
-    // What was handed out is not kept: it may become a key.
-    pool.fill(0, used, end);
-    used = end;
+    for (let i = 0; i < length; i++, used++) {
+      target[i] = pool[used]!;
+      // What was handed out is not kept: it may become a key.
+      pool[used] = 0;
+    }
     return target;
   },
 };

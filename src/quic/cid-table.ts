@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { randomBelow, randomBytes, type Rng } from '../base/rng.ts';
+import { randomBelow, type Rng } from '../base/rng.ts';
 import { LOCAL_CID_LENGTH, type CidKey, type HostedConnection } from './connection-host.ts';
 import type { PathId } from './engine.ts';
 
@@ -25,6 +25,8 @@ export class CidTable {
   #latest: CidRoute | undefined;
   readonly #rng: Rng;
   readonly #secret: number;
+  readonly #random = new Uint8Array(6);
+  readonly #bytes = new Uint8Array(LOCAL_CID_LENGTH);
 
   constructor(rng: Rng) {
     this.#rng = rng;
@@ -42,7 +44,7 @@ export class CidTable {
       this.#latest = route = { connection, path };
     }
     for (;;) {
-      const key = keyAt(randomBytes(this.#rng, 6), 0);
+      const key = keyAt(this.#rng.fill(this.#random), 0);
       if (this.#routes.has(key)) continue;
       this.#routes.set(key, route);
       return key;
@@ -63,9 +65,9 @@ export class CidTable {
     return bytes[at + 6] === tail >>> 8 && bytes[at + 7] === (tail & 0xff) ? route : undefined;
   }
 
-  /** The id itself, {@link LOCAL_CID_LENGTH} bytes. */
+  /** The id itself, {@link LOCAL_CID_LENGTH} bytes, valid until the next call. */
   bytes(key: CidKey): Uint8Array {
-    const bytes = new Uint8Array(LOCAL_CID_LENGTH);
+    const bytes = this.#bytes;
     const high = Math.floor(key / TWO_24);
     const low = key % TWO_24;
     const tail = this.#tail(key);

@@ -17,7 +17,7 @@ import type { CryptoLevels } from './crypto-levels.ts';
 import type { Datagrams } from './datagrams.ts';
 import type { CloseReason, ConnectionEvent, PathId, Side } from './engine.ts';
 import { AddressDiscovery } from './paths/address-discovery.ts';
-import { LocalCids, RemoteCids, type CidIssuer, type PathCids, type RemoteCid } from './paths/cids.ts';
+import { CidsByPath, UNUSED_PATH_CIDS, type CidIssuer, type PathCids, type RemoteCid } from './paths/cids.ts';
 import type { NatTraversal } from './paths/nat-traversal.ts';
 import { PathTable } from './paths/path-table.ts';
 import type { Path } from './paths/path.ts';
@@ -54,7 +54,7 @@ export class ConnectionCore implements CidIssuer {
   closing: Closing | undefined;
 
   readonly paths = new PathTable();
-  readonly cids = new Map<PathId, PathCids>();
+  readonly cids = new CidsByPath();
   nat: NatTraversal | undefined;
   addressDiscovery = new AddressDiscovery(undefined, undefined);
   readonly ackFrequency = new AckFrequency();
@@ -127,17 +127,14 @@ export class ConnectionCore implements CidIssuer {
 
   /** The connection ids of a path id, made on first use. */
   cidsOf(path: PathId): PathCids {
-    let cids = this.cids.get(path);
-    if (cids === undefined) {
-      cids = { local: new LocalCids(), remote: new RemoteCids(), blockedPending: false };
-      this.cids.set(path, cids);
-    }
-    return cids;
+    return this.cids.ensure(path);
   }
 
-  /** Issues connection ids for a path id until the peer has what it takes. */
+  /** Issues connection ids for a path id until the peer has what it takes, or what a path needs to come into use. */
   fillCids(path: PathId): void {
-    this.cidsOf(path).local.fill(this.peer?.activeConnectionIdLimit ?? 2, path, this);
+    const limit = this.peer?.activeConnectionIdLimit ?? 2;
+    const isUsed = this.paths.get(path) !== undefined;
+    this.cidsOf(path).local.fill(isUsed ? limit : Math.min(limit, UNUSED_PATH_CIDS), path, this);
   }
 
   /** A datagram ending in this token is a stateless reset, while we send to `remote` (RFC 9000 §10.3.1). */
@@ -301,7 +298,7 @@ export class ConnectionCore implements CidIssuer {
       const active = this.cids.get(path.id)?.remote.active;
       if (active !== undefined) this.unregisterResetToken(path, active);
     }
-    for (const { local } of this.cids.values()) local.clear(this);
+    for (const { local } of this.cids.list) local.clear(this);
     this.cids.clear();
     this.host.drained(this.self);
     this.emit({ type: 'drained' });

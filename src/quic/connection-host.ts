@@ -37,7 +37,7 @@ export interface ConnectionHost {
   /** Makes a connection id that routes to `connection` and belongs to `path`. */
   issueCid(connection: HostedConnection, path: PathId): CidKey;
   retireCid(cid: CidKey): void;
-  /** The {@link LOCAL_CID_LENGTH} bytes of a connection id, and its reset token of 16 bytes; fresh copies. */
+  /** The {@link LOCAL_CID_LENGTH} bytes of a connection id, and its reset token of 16 bytes; valid until the next call. */
   cidBytes(cid: CidKey): Uint8Array;
   resetTokenOf(cid: CidKey): Uint8Array;
   /** Which path of `connection` the connection id at `at` belongs to; undefined when it is none of its own. */

@@ -165,8 +165,8 @@ class Connection implements HostedConnection {
       sendBufferSize: config.datagramSendBufferSize,
     });
     const handshakeCid = core.issueCid(0);
-    core.localHandshakeCid = host.cidBytes(handshakeCid);
-    core.localResetToken = host.resetTokenOf(handshakeCid);
+    core.localHandshakeCid = host.cidBytes(handshakeCid).slice();
+    core.localResetToken = host.resetTokenOf(handshakeCid).slice();
 
     const { tls, initialKeys, remoteCid, cids, validated } = begin(core);
     if (qlog !== undefined) {
@@ -174,7 +174,7 @@ class Connection implements HostedConnection {
     }
     const local = new LocalCids();
     local.addHandshakeCid(handshakeCid);
-    core.cids.set(0, { local, remote: new RemoteCids(remoteCid), blockedPending: false });
+    core.cids.add(0, local, new RemoteCids(remoteCid));
     core.crypto = new CryptoLevels(side, tls, initialKeys, config, host.rng);
 
     const dispatch = new FrameDispatch(core);

@@ -60,7 +60,7 @@ export interface QuicEndpointOptions {
   readonly wallOffsetMs: Millis;
   /** 32 secret bytes for address validation tokens; random by default, so tokens die with the process. */
   readonly tokenKey?: Uint8Array;
-  /** 16 secret bytes for stateless reset tokens; random by default. */
+  /** 32 secret bytes for stateless reset tokens; random by default. */
   readonly resetKey?: Uint8Array;
   /** Send NEW_TOKEN to clients. Off by default, as in upstream's build. */
   readonly issueValidationTokens?: boolean;
@@ -131,7 +131,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
     this.#cids = new CidTable(options.rng);
     this.#wallOffsetMs = options.wallOffsetMs;
     this.#tokens = new TokenSealer(options.tokenKey ?? randomBytes(options.rng, 32), options.rng);
-    this.#resetTokens = new ResetTokens(options.resetKey ?? randomBytes(options.rng, 16));
+    this.#resetTokens = new ResetTokens(options.resetKey ?? randomBytes(options.rng, 32));
     this.#issueValidationTokens = options.issueValidationTokens ?? false;
     this.#answers = new StatelessAnswers(this.#resetTokens, options.rng);
     const limits = {

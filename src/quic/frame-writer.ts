@@ -74,8 +74,10 @@ export class FrameWriter {
   }
 
   #cidFramesPending(): boolean {
-    for (const cids of this.#core.cids.values()) {
-      if (cids.local.wantsFrames || cids.remote.wantsFrames || cids.blockedPending) return true;
+    const { list } = this.#core.cids;
+    for (let i = 0; i < list.length; i++) {
+      const { local, remote, blockedPending } = list[i]!;
+      if (local.wantsFrames || remote.wantsFrames || blockedPending) return true;
     }
     return false;
   }
@@ -204,10 +206,10 @@ export class FrameWriter {
 
   #writeCidFrames(frames: SentFrame[]): void {
     const core = this.#core;
-    for (const [path, cids] of core.cids) {
+    for (const cids of core.cids.list) {
+      const { path, local, remote } = cids;
       // draft-ietf-quic-multipath §4.4: once multipath is on, path 0 may use either form; upstream uses the new one.
       const named = core.multipath ? path : undefined;
-      const { local, remote } = cids;
       while (local.wantsFrames && writer.room >= CONTROL_FRAME_BYTES) {
         const next = local.takePending();
         if (next === undefined) break;

@@ -34,6 +34,7 @@ export class Multipath {
     if (core.peer !== undefined) path.mtu.onPeerMaxUdpPayloadSize(core.peer.maxUdpPayloadSize);
     core.registerResetToken(path, core.cids.get(id)?.remote.active);
     core.addressDiscovery.queueReport(id);
+    if (core.multipath) core.fillCids(id);
     return path;
   }
 

@@ -73,7 +73,7 @@ const benches = {
       pair(
         peer,
         'handshakes',
-        { count: 1500, parallel: 1 },
+        { warmUpSeconds: 3, seconds: 5, parallel: 1 },
         async (_server, client, address) => (await client.ask({ address })).perSecond,
       ),
   },
@@ -84,7 +84,7 @@ const benches = {
       pair(
         peer,
         'handshakes',
-        { count: 3000, parallel: 50 },
+        { warmUpSeconds: 3, seconds: 5, parallel: 50 },
         async (_server, client, address) => (await client.ask({ address })).perSecond,
       ),
   },

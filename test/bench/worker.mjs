@@ -57,26 +57,24 @@ const workloads = {
     return { bytes, stats: connection.stats?.() };
   },
 
-  /** Connect, one 100-byte echo, close; `parallel` at a time. */
+  /** Connect, one 100-byte echo, close; `parallel` at a time, for `seconds` after `warmUpSeconds`. */
   async handshakes(client) {
     const payload = new Uint8Array(100).fill(1);
     const times = [];
-    let left = options.count;
+    const started = now() + options.warmUpSeconds * 1000;
+    const end = started + options.seconds * 1000;
     const worker = async () => {
-      while (left-- > 0) {
-        const started = now();
+      for (let begun = now(); begun < end; begun = now()) {
         const connection = await client.connect('bench/echo');
         await connection.echo(payload);
         connection.close();
-        times.push(now() - started);
+        if (begun >= started) times.push(now() - begun);
       }
     };
-    const started = now();
     await Promise.all(Array.from({ length: options.parallel }, worker));
-    const elapsed = now() - started;
     times.sort((a, b) => a - b);
     return {
-      perSecond: (times.length / elapsed) * 1000,
+      perSecond: (times.length / (now() - started)) * 1000,
       p50: percentile(times, 0.5),
       p99: percentile(times, 0.99),
     };

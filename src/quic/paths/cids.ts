@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { fromLatin1, toLatin1 } from '../../base/bytes.ts';
+import { equalBytes, fromLatin1, toLatin1 } from '../../base/bytes.ts';
 import type { CidKey } from '../connection-host.ts';
 import type { PathId } from '../engine.ts';
 import { TransportError } from '../transport-error.ts';
@@ -13,6 +13,12 @@ import { TransportError } from '../transport-error.ts';
 export const ACTIVE_CID_LIMIT = 5;
 /** Connection ids that we issue per path at most, whatever the peer would take (noq `LOCAL_CID_COUNT`). */
 export const MAX_LOCAL_CIDS = 12;
+/**
+ * Connection ids that we issue for a path id before a path uses it: one to open the path with, one to move it once. A path
+ * in use gets all that the peer takes. Upstream issues five for each of seven unused ids, which is half of the bytes and
+ * most of the memory of a handshake.
+ */
+export const UNUSED_PATH_CIDS = 2;
 /** RETIRE_CONNECTION_ID frames owed at a time (RFC 9000 §5.1.2 asks for a limit); noq keeps the same number. */
 export const MAX_PENDING_RETIREMENTS = 50;
 /** Gaps in the sequence numbers of a peer that we remember. Honest ones leave none; noq remembers none. */
@@ -182,8 +188,8 @@ export class RemoteCids {
   handleNew(sequence: number, retirePriorTo: number, cid: Uint8Array, resetToken: Uint8Array): void {
     const text = toLatin1(cid);
     const active = this.#active;
-    if (active !== undefined && this.#isSame(active.sequence, toLatin1(active.cid), sequence, text)) return;
-    for (const spare of this.#spare) if (this.#isSame(spare.sequence, spare.cid, sequence, text)) return;
+    if (active !== undefined && this.#isSame(active.sequence, equalBytes(active.cid, cid), sequence)) return;
+    for (const spare of this.#spare) if (this.#isSame(spare.sequence, spare.cid === text, sequence)) return;
     if (retirePriorTo > this.#retirePriorTo) {
       this.#retirePriorTo = retirePriorTo;
       if (active !== undefined && active.sequence < retirePriorTo) {
@@ -216,14 +222,14 @@ export class RemoteCids {
   }
 
   /** True for a repetition. @throws {TransportError} PROTOCOL_VIOLATION when only half of it is one. */
-  #isSame(knownSequence: number, known: string, sequence: number, cid: string): boolean {
-    if ((knownSequence === sequence) !== (known === cid)) {
+  #isSame(knownSequence: number, isSameCid: boolean, sequence: number): boolean {
+    if ((knownSequence === sequence) !== isSameCid) {
       throw new TransportError(
         'PROTOCOL_VIOLATION',
         'a connection id came back with another number or content',
       );
     }
-    return known === cid;
+    return isSameCid;
   }
 
   /** False when the number was seen before. */
@@ -280,8 +286,43 @@ export class RemoteCids {
 
 /** Both directions of one path id. Exists before the path does: the peer may open any id that we allow. */
 export interface PathCids {
+  readonly path: PathId;
   readonly local: LocalCids;
   readonly remote: RemoteCids;
   /** A PATH_CIDS_BLOCKED is owed: we cannot use the path because the peer gave no id. */
   blockedPending: boolean;
+}
+
+/** The connection ids of all path ids of a connection. */
+export class CidsByPath {
+  /** In order of first use. An array, because every datagram asks all of them whether they have frames to send. */
+  readonly list: PathCids[] = [];
+
+  get(path: PathId): PathCids | undefined {
+    const { list } = this;
+    // Path ids are few and mostly in their place.
+    if (list[path]?.path === path) return list[path];
+    for (let i = 0; i < list.length; i++) if (list[i]!.path === path) return list[i];
+    return undefined;
+  }
+
+  /** The connection ids of a path id, made on first use. */
+  ensure(path: PathId): PathCids {
+    return this.get(path) ?? this.add(path, new LocalCids(), new RemoteCids());
+  }
+
+  add(path: PathId, local: LocalCids, remote: RemoteCids): PathCids {
+    const cids: PathCids = { path, local, remote, blockedPending: false };
+    this.list.push(cids);
+    return cids;
+  }
+
+  delete(path: PathId): void {
+    const at = this.list.findIndex((cids) => cids.path === path);
+    if (at >= 0) this.list.splice(at, 1);
+  }
+
+  clear(): void {
+    this.list.length = 0;
+  }
 }

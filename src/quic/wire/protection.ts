@@ -155,7 +155,7 @@ export function sealPackets(keys: PacketKeys, jobs: readonly SealJob[], count: n
     const to = i * SAMPLE_BYTES;
     for (let j = 0; j < SAMPLE_BYTES; j++) samples[to + j] = bytes[from + j]!;
   }
-  const masks = keys.headerKey.masks(samples.subarray(0, count * SAMPLE_BYTES), count);
+  const masks = keys.headerKey.masks(samples, count);
   for (let i = 0; i < count; i++) {
     const { bytes, headerStart, pnOffset } = jobs[i]!;
     const at = i * SAMPLE_BYTES;

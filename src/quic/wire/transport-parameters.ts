@@ -169,27 +169,34 @@ const ROLES: readonly AddressDiscoveryRole[] = ['send', 'receive', 'both'];
  * (RFC 9000 §18.1). Undefined ones and those at their default are left out.
  */
 export function encodeTransportParameters(parameters: Partial<TransportParameters>, rng: Rng): Uint8Array {
-  const fields: Uint8Array[] = [];
+  // Undefined stands for the reserved one.
+  const order: (Spec | undefined)[] = [undefined];
   for (const spec of SPECS) {
     const value = parameters[spec.name];
-    if (value === undefined || value === DEFAULT_TRANSPORT_PARAMETERS[spec.name]) continue;
-    const w = new Writer();
-    w.varint(spec.id);
-    const body = new Writer();
-    writeValue(body, spec, value);
-    w.varint(body.pos);
-    w.put(body.written());
-    fields.push(w.copy());
+    if (value !== undefined && value !== DEFAULT_TRANSPORT_PARAMETERS[spec.name]) order.push(spec);
   }
-  fields.push(greaseParameter(rng));
   // Fisher–Yates.
-  for (let i = fields.length - 1; i > 0; i--) {
+  for (let i = order.length - 1; i > 0; i--) {
     const j = randomBelow(rng, i + 1);
-    [fields[i], fields[j]] = [fields[j]!, fields[i]!];
+    [order[i], order[j]] = [order[j]!, order[i]!];
   }
   const w = new Writer();
-  for (const field of fields) w.put(field);
+  for (const spec of order) {
+    if (spec === undefined) writeGrease(w, rng);
+    else writeParameter(w, spec, parameters[spec.name]!);
+  }
   return w.copy();
+}
+
+/** The value of the parameter that is being written; shared, as its length goes in front of it. */
+const body = new Writer();
+
+function writeParameter(w: Writer, spec: Spec, value: NonNullable<TransportParameters[ParameterName]>): void {
+  body.pos = 0;
+  writeValue(body, spec, value);
+  w.varint(spec.id);
+  w.varint(body.pos);
+  w.put(body.written());
 }
 
 function writeValue(w: Writer, spec: Spec, value: NonNullable<TransportParameters[ParameterName]>): void {
@@ -213,15 +220,13 @@ function writeValue(w: Writer, spec: Spec, value: NonNullable<TransportParameter
 }
 
 /** RFC 9000 §18.1: ids of the form 31 · N + 27 exist to be ignored. */
-function greaseParameter(rng: Rng): Uint8Array {
-  const w = new Writer();
+function writeGrease(w: Writer, rng: Rng): void {
   // N below 2^57 keeps the id below 2^62.
   const n = BigInt(randomBelow(rng, 2 ** 25)) * 2n ** 32n + BigInt(randomBelow(rng, 2 ** 32));
   w.varintBig(31n * n + 27n);
-  const body = randomBytes(rng, randomBelow(rng, 16));
-  w.varint(body.length);
-  w.put(body);
-  return w.copy();
+  const value = randomBytes(rng, randomBelow(rng, 16));
+  w.varint(value.length);
+  w.put(value);
 }
 
 /**

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { Reader } from '../../../src/base/bytes.ts';
 import { toAddr } from '../../../src/base/socket-addr.ts';
 import type { Transmit } from '../../../src/quic/engine.ts';
+import { toHex } from '../../../src/base/bytes.ts';
 import {
   encodeInitialClose,
   encodeStatelessReset,
@@ -23,7 +24,7 @@ const LOCAL = toAddr('192.0.2.2', 4_433);
 const cid = (n: number): Uint8Array => new Uint8Array(8).fill(n);
 
 function answers(seed = 1): StatelessAnswers {
-  return new StatelessAnswers(new ResetTokens(new Uint8Array(16).fill(9)), new SimRng(seed));
+  return new StatelessAnswers(new ResetTokens(new Uint8Array(32).fill(9)), new SimRng(seed));
 }
 
 function take(from: StatelessAnswers, max = 1_000): Transmit[] {
@@ -34,28 +35,32 @@ function take(from: StatelessAnswers, max = 1_000): Transmit[] {
 
 describe('stateless reset tokens', () => {
   test('follow from key and connection id', () => {
-    const tokens = new ResetTokens(new Uint8Array(16).fill(1));
-    const again = new ResetTokens(new Uint8Array(16).fill(1));
-    const others = new ResetTokens(new Uint8Array(16).fill(2));
+    const tokens = new ResetTokens(new Uint8Array(32).fill(1));
+    const again = new ResetTokens(new Uint8Array(32).fill(1));
+    const others = new ResetTokens(new Uint8Array(32).fill(2));
     expect(tokens.of(cid(1))).toHaveLength(16);
     expect(again.of(cid(1))).toEqual(tokens.of(cid(1)));
-    expect(tokens.of(cid(2))).not.toEqual(tokens.of(cid(1)));
-    expect(others.of(cid(1))).not.toEqual(tokens.of(cid(1)));
+    const first = tokens.of(cid(1)).slice();
+    expect(tokens.of(cid(2))).not.toEqual(first);
+    expect(others.of(cid(1))).not.toEqual(first);
   });
 
   test('can be made of a packet, where the connection id follows the first byte', () => {
-    const tokens = new ResetTokens(new Uint8Array(16));
+    const tokens = new ResetTokens(new Uint8Array(32));
     const packet = Uint8Array.of(0x40, 1, 2, 3, 4, 5, 6, 7, 8, 99, 98);
     expect(tokens.of(packet, 1)).toEqual(tokens.of(Uint8Array.of(1, 2, 3, 4, 5, 6, 7, 8)));
   });
 
-  test('own their memory', () => {
-    const tokens = new ResetTokens(new Uint8Array(16));
-    const token = tokens.of(cid(1));
-    const before = token.slice();
-    tokens.of(cid(2));
-    expect(token).toEqual(before);
-    expect(token.constructor).toBe(Uint8Array);
+  test('depend on all eight bytes of the connection id', () => {
+    const tokens = new ResetTokens(new Uint8Array(32));
+    const id = cid(1);
+    const seen = new Set([toHex(tokens.of(id))]);
+    for (let i = 0; i < id.length; i++) {
+      id[i]! ^= 1;
+      seen.add(toHex(tokens.of(id)));
+      id[i]! ^= 1;
+    }
+    expect(seen.size).toBe(1 + id.length);
   });
 });
 
