@@ -17,6 +17,7 @@ import type { Addr } from './base/socket-addr.ts';
 import { Connecting } from './connecting.ts';
 import type { Connection } from './connection.ts';
 import { SecretKey } from './crypto/keys.ts';
+import { ExternalAddrs, toExternalAddr } from './external-addrs.ts';
 import { Incoming } from './incoming.ts';
 import { DEFAULT_TRANSPORT_CONFIG, type TransportConfig } from './quic/config.ts';
 import type { QlogFactory } from './quic/qlog.ts';
@@ -40,6 +41,8 @@ export interface EndpointOptions {
   readonly alpns?: readonly Alpn[];
   /** Sockets; by default any IPv4 address, and any IPv6 address where there is IPv6. */
   readonly bind?: readonly (string | BindOptions)[];
+  /** Addresses (`ip:port`) that others are told beside those that this endpoint sees: a forwarded port, say. */
+  readonly externalAddrs?: readonly (string | Addr)[];
   /** Transport settings that differ from iroh's defaults. */
   readonly transport?: Partial<TransportConfig>;
   /**
@@ -77,6 +80,7 @@ export interface CloseOptions {
 export class Endpoint {
   readonly #actor: EndpointActor;
   readonly #transport: TransportConfig;
+  #externalAddrs: ExternalAddrs | undefined;
 
   private constructor(actor: EndpointActor, transport: TransportConfig) {
     this.#actor = actor;
@@ -89,17 +93,19 @@ export class Endpoint {
    */
   static async bind(options: EndpointOptions = {}): Promise<Endpoint> {
     const { secretKey } = options;
+    const platform = options.platform ?? systemPlatform;
     const transport = { ...DEFAULT_TRANSPORT_CONFIG, ...options.transport };
     const actor = await EndpointActor.bind({
-      platform: options.platform ?? systemPlatform,
+      platform,
       secretKey:
         secretKey === undefined
-          ? SecretKey.generate()
+          ? SecretKey.generate(platform.rng)
           : secretKey instanceof Uint8Array
             ? SecretKey.fromBytes(secretKey)
             : secretKey,
       alpns: (options.alpns ?? []).map(toAlpn),
       bind: options.bind ?? [],
+      externalAddrs: (options.externalAddrs ?? []).map(toExternalAddr),
       transport,
       keyLog: toKeyLog(options.keylog),
       qlog: toQlogFactory(options.qlog),
@@ -126,6 +132,11 @@ export class Endpoint {
   /** {@link addr} now and after each change; completes when the endpoint closes. */
   get addr$(): Observable<EndpointAddr> {
     return this.#actor.addr$.asObservable();
+  }
+
+  /** Addresses that others are told beside those that this endpoint sees. */
+  get externalAddrs(): ExternalAddrs {
+    return (this.#externalAddrs ??= new ExternalAddrs(this.#actor));
   }
 
   /** Addresses that sockets are bound to. */

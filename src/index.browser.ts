@@ -11,6 +11,7 @@ export {
   type EndpointOptions,
   type Remote,
 } from './endpoint.ts';
+export { ExternalAddrs } from './external-addrs.ts';
 export { Connecting, type EarlyConnection } from './connecting.ts';
 export { Accepting, Incoming, type IncomingAddr } from './incoming.ts';
 export { Connection, type CloseReason, type Path, type PathEvent } from './connection.ts';

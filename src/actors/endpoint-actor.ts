@@ -7,6 +7,7 @@
 import { BehaviorSubject } from 'rxjs';
 import { EndpointAddr } from '../base/endpoint-addr.ts';
 import type { EndpointId } from '../base/endpoint-id.ts';
+import { ConnectionError, EndpointError } from '../base/errors.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import { toAddr } from '../base/socket-addr.ts';
 import type { SecretKey } from '../crypto/keys.ts';
@@ -14,6 +15,7 @@ import type { TransportConfig } from '../quic/config.ts';
 import type { IncomingRef, QuicConnection } from '../quic/engine.ts';
 import { QuicEndpoint } from '../quic/endpoint.ts';
 import type { QlogFactory } from '../quic/qlog.ts';
+import { TransportError } from '../quic/transport-error.ts';
 import { endpointTlsName } from '../tls/endpoint-name.ts';
 import { rawPublicKeyIdentity, rawPublicKeyVerifier } from '../tls/profile.ts';
 import { MemorySessionStore } from '../tls/session-store.ts';
@@ -37,6 +39,7 @@ export interface EndpointActorOptions {
   readonly secretKey: SecretKey;
   readonly alpns: readonly Uint8Array[];
   readonly bind: readonly (string | BindOptions)[];
+  readonly externalAddrs: readonly Addr[];
   readonly transport: TransportConfig;
   readonly keyLog: KeyLog | undefined;
   readonly qlog: QlogFactory | undefined;
@@ -55,6 +58,8 @@ export class EndpointActor {
   readonly transports: Transports;
   readonly addr$: BehaviorSubject<EndpointAddr>;
   readonly incomingArrived: WaitQueue;
+  /** What the application says about where we are. */
+  readonly externalAddrs: Set<Addr>;
   /** Settles when closing starts. */
   readonly closeStarted = new Deferred<void>();
   state: EndpointState = 'open';
@@ -77,6 +82,7 @@ export class EndpointActor {
     this.platform = platform;
     this.secretKey = options.secretKey;
     this.transports = transports;
+    this.externalAddrs = new Set(options.externalAddrs);
     this.#mapped = mapped;
     this.#transport = options.transport;
     this.#alpns = options.alpns;
@@ -117,7 +123,7 @@ export class EndpointActor {
   }
 
   #currentAddr(): EndpointAddr {
-    const direct = this.transports.directAddrs(this.platform, toAddr);
+    const direct = [...this.transports.directAddrs(this.platform, toAddr), ...this.externalAddrs];
     return new EndpointAddr(
       this.id,
       direct.map((addr) => ({ type: 'ip', addr })),
@@ -197,25 +203,38 @@ export class EndpointActor {
     return this.#incomings.shift();
   }
 
+  /** @throws {EndpointError} Closed; {@link ConnectionError} TimedOut when the peer has given up. */
   accept(ref: IncomingRef): ConnectionActor {
-    const quic: QuicConnection = this.engine.accept(ref, this.driver.clock.now());
+    if (this.state !== 'open') throw new EndpointError('EndpointError.Closed', 'the endpoint is closed');
+    let quic: QuicConnection;
+    try {
+      quic = this.engine.accept(ref, this.driver.clock.now());
+    } catch (error) {
+      if (!(error instanceof TransportError)) throw error;
+      throw new ConnectionError('ConnectionError.TimedOut', error.message, { cause: error });
+    }
     const actor = new ConnectionActor(quic, this.driver, this.#log);
     this.#log.write('connection', () => `#${quic.stableId} server accepts ${ref.remote.text}`);
     this.driver.wake();
     return actor;
   }
 
+  // A closing endpoint has refused all that was undecided.
+
   refuse(ref: IncomingRef): void {
+    if (this.state !== 'open') return;
     this.engine.refuse(ref, this.driver.clock.now());
     this.driver.wake();
   }
 
   retry(ref: IncomingRef): void {
+    if (this.state !== 'open') return;
     this.engine.retry(ref, this.driver.clock.now());
     this.driver.wake();
   }
 
   ignore(ref: IncomingRef): void {
+    if (this.state !== 'open') return;
     this.engine.ignore(ref);
   }
 
@@ -223,10 +242,26 @@ export class EndpointActor {
 
   networkChanged(): void {
     if (this.state !== 'open') return;
-    const addr = this.#currentAddr();
-    if (!addr.equals(this.addr$.value)) this.addr$.next(addr);
+    this.#publishAddr();
     this.engine.handleNetworkChange(undefined, this.driver.clock.now());
     this.driver.wake();
+  }
+
+  #publishAddr(): void {
+    const addr = this.#currentAddr();
+    if (!addr.equals(this.addr$.value)) this.addr$.next(addr);
+  }
+
+  addExternalAddr(addr: Addr): void {
+    if (this.state !== 'open') return;
+    this.externalAddrs.add(addr);
+    this.#publishAddr();
+  }
+
+  deleteExternalAddr(addr: Addr): boolean {
+    if (this.state !== 'open' || !this.externalAddrs.delete(addr)) return false;
+    this.#publishAddr();
+    return true;
   }
 
   // --- the end ------------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ class SimTimer {
 
 /** A clock that moves only when told. */
 export class SimClock implements Clock {
-  /** Counts everything asked of the clock: when it stands still over a turn, nothing is going on any more. */
+  /** Counts everything asked of the clock, and everything it calls: when it stands still over a turn, nothing is going on any more. */
   activity = 0;
   #now: Millis = 0;
   #sequence = 0;
@@ -99,6 +99,7 @@ export class SimClock implements Clock {
   runAfterMicrotasks(): void {
     const due = this.#afterMicrotasks;
     this.#afterMicrotasks = [];
+    this.activity += due.length;
     for (const fn of due) fn();
   }
 
@@ -106,6 +107,7 @@ export class SimClock implements Clock {
   runDeferred(): void {
     const due = this.#deferred;
     this.#deferred = [];
+    this.activity += due.length;
     for (const fn of due) fn();
   }
 

@@ -1,0 +1,168 @@
+/**
+ * Whole endpoints, with all that is asynchronous about them, in virtual time on a simulated network.
+ *
+ * A step fires everything due at the next deadline; then real turns of the event loop are awaited until one of them adds
+ * nothing; then time goes on to the next deadline. An hour takes milliseconds, and no test sleeps.
+ *
+ * @module
+ */
+import { toAddr, type Addr } from '../../src/base/socket-addr.ts';
+import type { Datagram, Transmit } from '../../src/quic/engine.ts';
+import type { BindRequest, DatagramTransport } from '../../src/transport/datagram.ts';
+import type { Platform } from '../../src/transport/platform.ts';
+import { SimClock } from './sim-clock.ts';
+import {
+  SimNetwork,
+  type HostOptions,
+  type SimDatagram,
+  type SimHost,
+  type SimSocket,
+} from './sim-network.ts';
+import { SimRng } from './sim-rng.ts';
+
+/** Turns at one instant after which time is held to stand still. */
+const MAX_TURNS_PER_INSTANT = 20_000;
+/** Turns that work may take at its end, without any timer. */
+const SPARE_TURNS = 10;
+
+/** A real turn of the event loop: all promise reactions have run after it. */
+function realTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
+/** A socket on a simulated host; bound to "any" it has all addresses of its family. */
+class SimTransport implements DatagramTransport {
+  readonly localAddr: Addr;
+  readonly queued = 0;
+  readonly sendErrors = 0;
+  onDatagrams: ((batch: readonly Datagram[]) => void) | undefined;
+  onDrained: (() => void) | undefined;
+  readonly #clock: SimClock;
+  readonly #sockets: SimSocket[] = [];
+  readonly #onClose: () => void;
+  #batch: Datagram[] = [];
+  #isClosed = false;
+
+  constructor(host: SimHost, request: BindRequest, clock: SimClock, onClose: () => void) {
+    this.#clock = clock;
+    this.#onClose = onClose;
+    const isV6 = request.ip.includes(':');
+    const isAny = request.ip === '0.0.0.0' || request.ip === '::';
+    const ips = isAny ? host.ips.filter((ip) => ip.includes(':') === isV6) : [request.ip];
+    if (ips.length === 0) throw Object.assign(new Error('no such family'), { code: 'EAFNOSUPPORT' });
+    let { port } = request;
+    for (const ip of ips) {
+      const socket = host.bind((datagram) => this.#receive(datagram), port, ip);
+      port = socket.addr.port;
+      this.#sockets.push(socket);
+    }
+    this.localAddr = toAddr(request.ip, port);
+  }
+
+  #receive({ from, data }: SimDatagram): void {
+    if (this.#batch.length === 0) this.#clock.defer(() => this.#deliver());
+    // The engine changes what it gets; a duplicate must not see that.
+    this.#batch.push({ from, local: this.localAddr, data: data.slice() });
+  }
+
+  #deliver(): void {
+    const batch = this.#batch;
+    this.#batch = [];
+    if (!this.#isClosed) this.onDatagrams?.(batch);
+  }
+
+  send(batch: readonly Transmit[], from: number, to: number): void {
+    if (this.#isClosed) return;
+    for (let i = from; i < to; i++) this.#sockets[0]!.send(batch[i]!.to, batch[i]!.data);
+  }
+
+  close(): Promise<void> {
+    if (this.#isClosed) return Promise.resolve();
+    this.#isClosed = true;
+    for (const socket of this.#sockets) socket.close();
+    this.#onClose();
+    return Promise.resolve();
+  }
+}
+
+/** Time, network and hosts of one simulation. */
+export class SimWorld {
+  readonly seed: number;
+  readonly clock = new SimClock();
+  readonly network: SimNetwork;
+  /** Sockets of endpoints that are bound. */
+  openSockets = 0;
+  readonly #rng: SimRng;
+
+  constructor(seed: number) {
+    this.seed = seed;
+    this.#rng = new SimRng(seed);
+    this.network = new SimNetwork(this.clock, this.#rng.fork());
+  }
+
+  /** A new machine on the network. */
+  addHost(name: string, ips: string | readonly string[], options: HostOptions = {}): SimHost {
+    return this.network.addHost(name, ips, options);
+  }
+
+  /** What an endpoint on that machine is to be bound with. */
+  platformOf(host: SimHost): Platform {
+    return {
+      clock: this.clock,
+      rng: this.#rng.fork(),
+      bindUdp: async (request) => {
+        const transport = new SimTransport(host, request, this.clock, () => this.openSockets--);
+        this.openSockets++;
+        return transport;
+      },
+      interfaces: () =>
+        host.ips.map((ip) => ({
+          ip,
+          family: ip.includes(':') ? 6 : 4,
+          isLoopback: ip.startsWith('127.') || ip === '::1',
+          isLinkLocal: false,
+        })),
+    };
+  }
+
+  /** Resolves after `ms` of virtual time. */
+  sleep(ms: number): Promise<void> {
+    return new Promise((resolve) => this.clock.setTimeout(resolve, ms));
+  }
+
+  /**
+   * Lets time pass until `work` settles, and returns what it does. With `limitMs` fails once so much virtual time is over.
+   * @throws {Error} also when nothing is left that could happen: the work waits for ever.
+   */
+  async run<T>(work: Promise<T>, limitMs: number): Promise<T> {
+    let isSettled = false;
+    const mark = (): void => void (isSettled = true);
+    work.then(mark, mark);
+    const end = this.clock.now() + limitMs;
+    for (;;) {
+      await this.#settle();
+      if (isSettled) return work;
+      const at = this.clock.nextAt();
+      if (at === undefined) {
+        // It may be waiting for turns of the event loop themselves.
+        for (let turns = 0; turns < SPARE_TURNS && !isSettled; turns++) await realTurn();
+        if (isSettled) return work;
+        throw new Error(`seed ${this.seed}: the work waits, and nothing can happen any more`);
+      }
+      if (at > end) throw new Error(`seed ${this.seed}: not done after ${limitMs} ms`);
+      this.clock.advanceTo(at);
+    }
+  }
+
+  /** Lets everything happen that can at this instant. */
+  async #settle(): Promise<void> {
+    for (let turns = 0; ; turns++) {
+      const before = this.clock.activity;
+      await realTurn();
+      this.clock.runAfterMicrotasks();
+      this.clock.runDeferred();
+      if (this.clock.activity === before) return;
+      if (turns > MAX_TURNS_PER_INSTANT) throw new Error(`seed ${this.seed}: time stands still`);
+    }
+  }
+}
