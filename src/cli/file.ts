@@ -8,12 +8,14 @@
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { createReadStream, createWriteStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { createReadStream, createWriteStream, existsSync } from 'node:fs';
+import { rename, rm, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import type { Connection, RecvStream, SendStream } from '../index.ts';
-import { bindEndpoint, type KeyOptions } from './identity.ts';
-import { progressBar } from './progress.ts';
+import { dialTicket, withEndpoint, type KeyOptions } from './identity.ts';
+import { acceptFirst } from './pipe.ts';
+import { formatSize, progressBar } from './progress.ts';
+import { UserError } from './user-error.ts';
 
 export const FILE_ALPN = 'iroh-ts/file/0';
 const CHUNK_BYTES = 256 * 1_024;
@@ -35,15 +37,22 @@ export async function sendFile(send: SendStream, path: string, label: string): P
   await send.write(Buffer.from(`${JSON.stringify(header)}\n`));
   const hash = createHash('sha256');
   const bar = progressBar(label, size);
-  for await (const chunk of createReadStream(path, { highWaterMark: CHUNK_BYTES }) as AsyncIterable<Buffer>) {
-    hash.update(chunk);
-    await send.write(chunk);
-    bar.add(chunk.length);
+  try {
+    for await (const chunk of createReadStream(path, {
+      highWaterMark: CHUNK_BYTES,
+      // A file that grows meanwhile is sent as large as it was announced.
+      end: Math.max(size - 1, 0),
+    }) as AsyncIterable<Buffer>) {
+      hash.update(chunk);
+      await send.write(chunk);
+      bar.add(chunk.length);
+    }
+  } finally {
+    bar.stop();
   }
   const digest = hash.digest();
   await send.write(digest);
   send.finish();
-  bar.stop();
   return digest.toString('hex');
 }
 
@@ -55,8 +64,9 @@ export async function receiveFile(
 ): Promise<{ readonly sha256: string; readonly header: FileHeader }> {
   const { header, rest } = await readHeader(recv);
   const hash = createHash('sha256');
-  const bar = progressBar(label, header.size);
   const file = createWriteStream(path(header));
+  await once(file, 'open');
+  const bar = progressBar(label, header.size);
   let left = header.size;
   const tail: Uint8Array[] = [];
   const take = async (chunk: Uint8Array): Promise<void> => {
@@ -68,15 +78,18 @@ export async function receiveFile(
     bar.add(data.length);
     if (!file.write(data)) await once(file, 'drain');
   };
-  await take(rest);
-  for await (const chunk of recv) await take(chunk);
-  bar.stop();
-  file.end();
-  await once(file, 'close');
+  try {
+    await take(rest);
+    for await (const chunk of recv) await take(chunk);
+  } finally {
+    bar.stop();
+    file.end();
+    await once(file, 'close');
+  }
   const sha256 = hash.digest('hex');
   const expected = Buffer.concat(tail);
-  if (left > 0 || expected.length !== HASH_BYTES) throw new Error('the file is cut short');
-  if (expected.toString('hex') !== sha256) throw new Error('the checksum does not match');
+  if (left > 0 || expected.length !== HASH_BYTES) throw new UserError('the file is cut short');
+  if (expected.toString('hex') !== sha256) throw new UserError('the checksum does not match');
   return { sha256, header };
 }
 
@@ -88,11 +101,11 @@ async function readHeader(
     const end = text.indexOf(NEWLINE);
     if (end >= 0) {
       const header: unknown = JSON.parse(text.subarray(0, end).toString());
-      if (!isFileHeader(header)) throw new Error('the sender speaks another protocol');
+      if (!isFileHeader(header)) throw new UserError('the sender speaks another protocol');
       return { header, rest: text.subarray(end + 1) };
     }
     const chunk = text.length > MAX_HEADER_BYTES ? null : await recv.read(MAX_HEADER_BYTES);
-    if (chunk === null) throw new Error('the sender speaks another protocol');
+    if (chunk === null) throw new UserError('the sender speaks another protocol');
     text = Buffer.concat([text, chunk]);
   }
 }
@@ -109,21 +122,30 @@ function isFileHeader(value: unknown): value is FileHeader {
   );
 }
 
+/** Only the last part of a name, and only if it is one: a sender must not choose folders on our disk. */
+export function safeName(name: string): string {
+  const last = basename(name.replaceAll('\\', '/'));
+  return last === '' || last === '.' || last === '..' || last.includes('\0') ? 'received' : last;
+}
+
 export async function send(path: string, options: KeyOptions): Promise<void> {
-  const endpoint = await bindEndpoint(options, { alpns: [FILE_ALPN] });
-  console.log(`on the other machine run:\n  npx iroh-ts recv ${endpoint.addr.toTicket()}`);
-  try {
-    for await (const incoming of endpoint.incoming()) {
-      const connection = await incoming.accept().connected;
-      const { send: stream } = await connection.acceptBi();
-      console.log(`sha256 ${await sendFile(stream, path, 'sent')}`);
-      // The receiver closes once it has everything.
-      await connection.closed;
-      break;
-    }
-  } finally {
-    await endpoint.close();
-  }
+  const facts = await stat(path).catch((error: unknown) => {
+    throw new UserError(`cannot read ${path}`, error);
+  });
+  if (!facts.isFile()) throw new UserError(`${path} is not a file`);
+  await withEndpoint(options, { alpns: [FILE_ALPN] }, async (endpoint) => {
+    console.error(
+      `offering ${basename(path)} (${formatSize(facts.size)}) to one receiver; on the other machine run:\n\n  npx iroh-ts recv ${endpoint.addr.toTicket()}\n`,
+    );
+    const connection = await acceptFirst(endpoint);
+    if (connection === undefined) return;
+    const { send: stream } = await connection.acceptBi();
+    const sha256 = await sendFile(stream, path, 'sending');
+    // The receiver closes once it has everything.
+    const { errorCode } = await connection.closed;
+    if (errorCode !== 0) throw new UserError('the receiver left before it had everything');
+    console.log(`sha256 ${sha256}`);
+  });
 }
 
 /** Asks for a file: opens the stream that the sender answers on. */
@@ -133,23 +155,32 @@ export async function requestFile(connection: Connection): Promise<RecvStream> {
   return answer;
 }
 
-export async function recv(
+export function recv(
   ticket: string,
-  options: KeyOptions & { readonly output?: string },
+  options: KeyOptions & { readonly output?: string; readonly force?: boolean },
 ): Promise<void> {
-  const endpoint = await bindEndpoint(options);
-  try {
-    const connection = await endpoint.connect(ticket, FILE_ALPN);
-    const stream = await requestFile(connection);
-    // Only the last part of the name: a sender must not choose folders on our disk.
-    const { sha256, header } = await receiveFile(
-      stream,
-      ({ name }) => options.output ?? basename(name),
-      'received',
-    );
-    console.log(`${options.output ?? basename(header.name)}: sha256 ${sha256}`);
-    connection.close(0, 'done');
-  } finally {
-    await endpoint.close();
-  }
+  return withEndpoint(options, {}, async (endpoint) => {
+    const connection = await dialTicket(endpoint, ticket, FILE_ALPN);
+    let target: string | undefined;
+    const part = (): string => `${target}.part`;
+    try {
+      const { sha256, header } = await receiveFile(
+        await requestFile(connection),
+        ({ name }) => {
+          target = options.output ?? safeName(name);
+          if (existsSync(target) && options.force !== true)
+            throw new UserError(`${target} exists; choose another --output, or --force`);
+          return part();
+        },
+        'receiving',
+      );
+      await rename(part(), target!);
+      console.log(`${target} (${formatSize(header.size)})\nsha256 ${sha256}`);
+      connection.close(0, 'done');
+    } catch (error) {
+      connection.close(1, 'failed');
+      if (target !== undefined) await rm(part(), { force: true });
+      throw error;
+    }
+  });
 }

@@ -1,36 +1,121 @@
 /**
- * The endpoint of a command: its key from a file, from the environment, or new.
+ * The endpoint of a command: its key from a file, from the environment, or new; and its end, by Ctrl-C too.
  *
  * @module
  */
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Endpoint, SecretKey, type EndpointOptions } from '../index.ts';
+import { constants } from 'node:os';
+import {
+  Endpoint,
+  EndpointAddr,
+  isIrohError,
+  ParseError,
+  SecretKey,
+  type Connection,
+  type EndpointOptions,
+} from '../index.ts';
+import { UserError } from './user-error.ts';
 
 /** Options that all commands share. */
 export interface KeyOptions {
   readonly key?: string;
 }
 
+/** How long a dial may take, ms. A peer that is there answers in one round trip. */
+const DIAL_TIMEOUT_MS = 10_000;
+/** How long a command that is ending waits for its peers, ms. */
+const CLOSE_TIMEOUT_MS = 1_000;
+
+function parseKey(text: string, where: string): SecretKey {
+  try {
+    return SecretKey.parse(text.trim());
+  } catch (error) {
+    if (!(error instanceof ParseError)) throw error;
+    throw new UserError(`${where} holds no secret key (64 hex characters, or base32)`, error);
+  }
+}
+
 function readKey(file: string): SecretKey {
   try {
-    return SecretKey.parse(readFileSync(file, 'utf8').trim());
+    return parseKey(readFileSync(file, 'utf8'), file);
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
   }
   const key = SecretKey.generate();
-  // Readable by its owner only: whoever has it is this endpoint.
-  writeFileSync(file, `${Buffer.from(key.toBytes()).toString('hex')}\n`, { mode: 0o600 });
+  // Readable by its owner only: whoever has it is this endpoint. `wx`: never over a file that appeared meanwhile.
+  writeFileSync(file, `${Buffer.from(key.toBytes()).toString('hex')}\n`, { mode: 0o600, flag: 'wx' });
   return key;
 }
 
-/** Binds an endpoint for a command. */
-export function bindEndpoint(options: KeyOptions, more: EndpointOptions = {}): Promise<Endpoint> {
+function secretKeyOf(options: KeyOptions): SecretKey | undefined {
+  if (options.key !== undefined) return readKey(options.key);
   const secret = process.env['IROH_SECRET'];
-  const secretKey =
-    options.key !== undefined
-      ? readKey(options.key)
-      : secret !== undefined
-        ? SecretKey.parse(secret)
-        : undefined;
-  return Endpoint.bind({ preset: 'minimal', secretKey, ...more });
+  return secret === undefined ? undefined : parseKey(secret, 'IROH_SECRET');
+}
+
+/**
+ * Binds an endpoint, runs `body`, and closes the endpoint whatever happens. The first Ctrl-C closes it, so that peers
+ * learn of it; a second one ends the process at once.
+ */
+export async function withEndpoint(
+  options: KeyOptions,
+  more: EndpointOptions,
+  body: (endpoint: Endpoint) => Promise<void>,
+): Promise<void> {
+  const endpoint = await Endpoint.bind({ preset: 'minimal', secretKey: secretKeyOf(options), ...more });
+  let stopped: 'SIGINT' | 'SIGTERM' | undefined;
+  const stop = (signal: 'SIGINT' | 'SIGTERM'): void => {
+    stopped = signal;
+    void endpoint.close({ timeoutMs: CLOSE_TIMEOUT_MS });
+    // What the command reads from would keep it alive.
+    process.stdin.destroy();
+  };
+  process.once('SIGINT', stop).once('SIGTERM', stop);
+  try {
+    await body(endpoint);
+  } catch (error) {
+    // Everything that a closing endpoint breaks is expected to break.
+    if (stopped === undefined) throw error;
+  } finally {
+    process.off('SIGINT', stop).off('SIGTERM', stop);
+    await endpoint.close({ timeoutMs: CLOSE_TIMEOUT_MS });
+    if (stopped !== undefined) process.exitCode = 128 + constants.signals[stopped];
+  }
+}
+
+/** Reads a ticket or an id. */
+export function parseRemote(text: string): EndpointAddr {
+  try {
+    return EndpointAddr.from(text);
+  } catch (error) {
+    if (!(error instanceof ParseError)) throw error;
+    throw new UserError('this is no ticket; a ticket is the long word that the other side printed', error);
+  }
+}
+
+/** Dials what a ticket names. Errors are put into words for whoever typed the ticket. */
+export async function dialTicket(endpoint: Endpoint, text: string, alpn: string): Promise<Connection> {
+  const remote = parseRemote(text);
+  const id = remote.id.toString().slice(0, 10);
+  try {
+    return await endpoint.connect(remote, alpn, { timeoutMs: DIAL_TIMEOUT_MS });
+  } catch (error) {
+    if (isIrohError(error, 'TimeoutError')) {
+      const where = remote.ips.map((addr) => addr.text).join(', ');
+      throw new UserError(
+        `no answer from ${id} at ${where} in ${DIAL_TIMEOUT_MS / 1_000} s; is it still listening?`,
+        error,
+      );
+    }
+    if (isIrohError(error, 'ConnectError.NoAddress'))
+      throw new UserError(
+        'this ticket has no IP address, and there are no relays and no address lookup yet',
+        error,
+      );
+    if (isIrohError(error, 'ConnectError.AuthenticationError'))
+      throw new UserError(`somebody answered at that address, but it is not ${id}`, error);
+    if (isIrohError(error, 'ConnectError'))
+      throw new UserError(`${id} cannot be reached: ${error.message}`, error);
+    throw error;
+  }
 }

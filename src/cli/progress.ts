@@ -1,5 +1,5 @@
 /**
- * A progress bar on a terminal, nothing elsewhere.
+ * A progress bar on a terminal, nothing elsewhere; and sizes as people read them.
  *
  * @module
  */
@@ -13,24 +13,36 @@ export interface Progress {
 
 const MEBIBYTE = 1_024 * 1_024;
 
-/** Shows how much of `total` bytes is done. */
+/** `12.5 MiB`, `900 bytes`. */
+export function formatSize(bytes: number): string {
+  if (bytes < 1_024) return `${bytes} bytes`;
+  return bytes < MEBIBYTE ? `${(bytes / 1_024).toFixed(1)} KiB` : `${(bytes / MEBIBYTE).toFixed(1)} MiB`;
+}
+
+/** Shows how much of `total` bytes is done, and how fast. */
 export function progressBar(label: string, total: number): Progress {
   const bar = new SingleBar(
     {
-      format: `${label.padEnd(9)} {bar} {percentage} % | {done}/{size} MiB | {duration_formatted}`,
+      format: `${label.padEnd(10)}{bar} {percentage} % of ${formatSize(total)} | {rate} MB/s`,
       hideCursor: true,
       noTTYOutput: false,
+      barsize: 30,
     },
     Presets.shades_classic,
   );
-  const size = (total / MEBIBYTE).toFixed(1);
+  const started = performance.now();
   let done = 0;
-  bar.start(Math.max(total, 1), 0, { done: '0.0', size });
+  bar.start(Math.max(total, 1), 0, { rate: '0' });
   return {
     add: (bytes) => {
       done += bytes;
-      bar.update(done, { done: (done / MEBIBYTE).toFixed(1) });
+      const rate = done / Math.max(performance.now() - started, 1) / 1_000;
+      bar.update(done, { rate: rate.toFixed(1) });
     },
-    stop: () => bar.stop(),
+    stop: () => {
+      // An empty file is done from the start.
+      if (total === 0) bar.update(1);
+      bar.stop();
+    },
   };
 }

@@ -1,65 +1,86 @@
 /**
- * `listen-tcp` and `connect-tcp`: TCP connections carried over streams, compatible with the dumbpipe tool.
+ * `listen-tcp` and `connect-tcp`: TCP connections carried over streams, compatible with the dumbpipe tool: a connection
+ * per TCP connection.
  *
  * @module
  */
 import { once } from 'node:events';
-import { createServer, connect as connectSocket, type Socket } from 'node:net';
+import { createServer, connect as connectSocket, type AddressInfo, type Socket } from 'node:net';
 import type { Connection } from '../index.ts';
-import { bindEndpoint, type KeyOptions } from './identity.ts';
+import { dialTicket, parseRemote, withEndpoint, type KeyOptions } from './identity.ts';
 import { acceptPipe, DUMBPIPE_ALPN, join, openPipe } from './pipe.ts';
+import { UserError } from './user-error.ts';
 
-function parseHost(text: string): { readonly host: string; readonly port: number } {
-  const match = /^\[?([^\]]+)\]?:(\d+)$/.exec(text);
-  if (!match) throw new Error(`expected host:port, got ${text}`);
-  return { host: match[1]!, port: Number(match[2]) };
+/** Code of the close when the TCP server cannot be reached. */
+const UNREACHABLE_CODE = 1;
+
+interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+function parseHost(text: string): HostPort {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (!match || port > 65_535) throw new UserError(`expected host:port, got ${text}`);
+  return { host: (match[1] ?? match[2])!, port };
 }
 
 function report(error: unknown): void {
   console.error(error instanceof Error ? error.message : error);
 }
 
-export async function listenTcp(options: KeyOptions & { readonly host: string }): Promise<void> {
+export function listenTcp(options: KeyOptions & { readonly host: string }): Promise<void> {
   const target = parseHost(options.host);
-  const endpoint = await bindEndpoint(options, { alpns: [DUMBPIPE_ALPN] });
-  console.error(
-    `forwarding to ${options.host}; on the other machine run:\n  npx iroh-ts connect-tcp --addr 127.0.0.1:9000 ${endpoint.addr.toTicket()}`,
-  );
-  process.once('SIGINT', () => void endpoint.close());
   const serve = async (connection: Connection): Promise<void> => {
     const stream = await acceptPipe(connection);
-    const socket = connectSocket(target);
-    await once(socket, 'connect');
-    await join(stream, socket, socket);
-    connection.close(0, 'done');
+    const socket = connectSocket({ ...target, allowHalfOpen: true });
+    try {
+      await once(socket, 'connect');
+    } catch (error) {
+      connection.close(UNREACHABLE_CODE, 'the TCP server is not there');
+      throw error;
+    }
+    socket.on('error', () => connection.close(UNREACHABLE_CODE, 'the TCP connection broke'));
+    await join(connection, stream, socket, socket);
+    await connection.closed;
   };
-  for await (const incoming of endpoint.incoming()) {
-    incoming.accept().connected.then(serve).catch(report);
-  }
+  return withEndpoint(options, { alpns: [DUMBPIPE_ALPN] }, async (endpoint) => {
+    console.error(
+      `forwarding to ${options.host}; on the other machine run:\n\n  npx iroh-ts connect-tcp --addr 127.0.0.1:9000 ${endpoint.addr.toTicket()}\n`,
+    );
+    for await (const incoming of endpoint.incoming()) {
+      incoming.accept().connected.then(serve).catch(report);
+    }
+  });
 }
 
-export async function connectTcp(
-  ticket: string,
-  options: KeyOptions & { readonly addr: string },
-): Promise<void> {
-  const endpoint = await bindEndpoint(options);
-  const serve = async (socket: Socket): Promise<void> => {
-    const connection = await endpoint.connect(ticket, DUMBPIPE_ALPN);
-    await join(await openPipe(connection), socket, socket);
-    connection.close(0, 'done');
-  };
-  const server = createServer({ allowHalfOpen: true }, (socket) => {
-    serve(socket).catch((error: unknown) => {
-      report(error);
-      socket.destroy();
+export function connectTcp(ticket: string, options: KeyOptions & { readonly addr: string }): Promise<void> {
+  const addr = parseHost(options.addr);
+  // A wrong ticket is told at once, not at the first connection.
+  parseRemote(ticket);
+  return withEndpoint(options, {}, async (endpoint) => {
+    const serve = async (socket: Socket): Promise<void> => {
+      const connection = await dialTicket(endpoint, ticket, DUMBPIPE_ALPN);
+      socket.on('error', () => connection.close(UNREACHABLE_CODE, 'the TCP connection broke'));
+      await join(connection, await openPipe(connection), socket, socket);
+      connection.close(0, 'done');
+    };
+    const server = createServer({ allowHalfOpen: true }, (socket) => {
+      serve(socket).catch((error: unknown) => {
+        report(error);
+        socket.destroy();
+      });
     });
-  });
-  server.listen(parseHost(options.addr));
-  await once(server, 'listening');
-  console.error(`listening on ${options.addr}`);
-  process.once('SIGINT', () => {
+    server.listen(addr);
+    try {
+      await once(server, 'listening');
+    } catch (error) {
+      throw new UserError(`cannot listen on ${options.addr}: ${(error as Error).message}`, error);
+    }
+    const bound = server.address() as AddressInfo;
+    console.error(`listening on ${options.addr.replace(/\d+$/, String(bound.port))}`);
+    await endpoint.closed;
     server.close();
-    void endpoint.close();
   });
-  await once(server, 'close');
 }

@@ -3,11 +3,12 @@
  *
  * @module
  */
-import { EndpointAddr } from '../index.ts';
+import { parseRemote } from './identity.ts';
 
 export function describeTicket(text: string): void {
-  const addr = EndpointAddr.fromTicket(text);
+  const addr = parseRemote(text);
   console.log(`endpoint id  ${addr.id.toString()}`);
   for (const ip of addr.ips) console.log(`ip           ${ip.text}`);
   for (const relay of addr.relays) console.log(`relay        ${relay.href}`);
+  if (addr.isEmpty) console.log('no addresses: an id alone needs address lookup');
 }
