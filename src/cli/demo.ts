@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Endpoint } from '../index.ts';
 import { FILE_ALPN, receiveFile, sendFile } from './file.ts';
+import { formatSize } from './progress.ts';
 
 const DEFAULT_FILE_BYTES = 64 * 1_024 * 1_024;
 
@@ -24,8 +25,8 @@ async function answer(folder: string): Promise<void> {
   const connection = await incoming!.accept().connected;
   const { send, recv } = await connection.acceptBi();
   const copy = join(folder, 'there');
-  await receiveFile(recv, () => copy, 'there');
-  await sendFile(send, copy, 'back');
+  await receiveFile(recv, () => copy);
+  await sendFile(send, copy);
   await connection.closed;
   await endpoint.close();
   process.disconnect?.();
@@ -44,22 +45,54 @@ async function dial(ticket: string, path: string, folder: string): Promise<void>
   const { sha256: back } = await receiveFile(recv, () => join(folder, 'back'), 'back');
   const ended = performance.now();
   const stats = connection.stats();
-  const selected = connection.paths.find((each) => each.isSelected)!;
-  const mbps = (ms: number): string => `${(size / ms / 1_000).toFixed(1)} MB/s`;
-  console.log(`\nsha256 there ${there}\nsha256 back  ${back}  ${there === back ? 'equal' : 'DIFFERENT'}\n`);
-  const rows: [string, string][] = [
-    ['there', mbps(turned - started)],
-    ['back', mbps(ended - turned)],
-    ['handshake', `${stats.handshakeMs?.toFixed(1)} ms`],
-    ['round trip', `${selected.stats.rttMs.toFixed(2)} ms`],
-    ['packets', `${stats.sentPackets} sent, ${stats.receivedPackets} received`],
-    ['lost', String(stats.lostPackets)],
-    ['path', `${selected.remoteAddr.text}, ${selected.stats.mtu} bytes per datagram`],
-  ];
-  for (const [name, value] of rows) console.log(`${name.padEnd(12)}${value}`);
+  const path0 = connection.paths.find((each) => each.isSelected)!;
+  const speed = (ms: number): string =>
+    `${(size / ms / 1_000).toFixed(1)} MB/s (${(ms / 1_000).toFixed(2)} s)`;
+  const share = ((100 * stats.lostPackets) / Math.max(stats.sentPackets, 1)).toFixed(2);
+  const isEqual = there === back;
+  table([
+    [
+      'checksum',
+      isEqual ? `equal, sha256 ${there.slice(0, 16)}…` : `DIFFERENT: ${there} there, ${back} back`,
+    ],
+    ['there', speed(turned - started)],
+    ['back', speed(ended - turned)],
+    [
+      'handshake',
+      `${stats.handshakeMs?.toFixed(1)} ms, ${connection.remoteId.toString().slice(0, 10)} proved its key`,
+    ],
+    [
+      'round trip',
+      `${path0.stats.minRttMs.toFixed(2)} ms at best, ${path0.stats.rttMs.toFixed(2)} ms under load`,
+    ],
+    ['packets', `${count(stats.sentPackets)} sent, ${count(stats.receivedPackets)} received`],
+    ['lost', `${count(stats.lostPackets)} of those sent (${share} %)`],
+    ['path', `direct, UDP ${path0.remoteAddr.text}, ${path0.stats.mtu} bytes per datagram`],
+  ]);
   connection.close(0, 'done');
   await endpoint.close();
-  if (there !== back) process.exitCode = 1;
+  if (!isEqual) process.exitCode = 1;
+}
+
+function count(packets: number): string {
+  return packets.toLocaleString('en-US');
+}
+
+function table(rows: readonly (readonly [string, string])[]): void {
+  const width = Math.max(...rows.map(([, value]) => value.length));
+  const line = (left: string, middle: string, right: string): string =>
+    `${left}${'─'.repeat(12)}${middle}${'─'.repeat(width + 2)}${right}`;
+  console.log(`\n${line('┌', '┬', '┐')}`);
+  for (const [name, value] of rows) console.log(`│ ${name.padEnd(11)}│ ${value.padEnd(width)} │`);
+  console.log(line('└', '┴', '┘'));
+}
+
+/** What the answering process says first. @throws {Error} when it ends without a word. */
+function firstMessage(child: ChildProcess): Promise<string> {
+  return new Promise((resolve, reject) => {
+    child.once('message', (text) => resolve(text as string));
+    child.once('exit', (code) => reject(new Error(`the other process ended with ${code}`)));
+  });
 }
 
 async function main(): Promise<void> {
@@ -71,12 +104,17 @@ async function main(): Promise<void> {
       path = join(folder, 'random');
       writeFileSync(path, randomFillSync(Buffer.allocUnsafe(DEFAULT_FILE_BYTES)));
     }
-    const child: ChildProcess = fork(fileURLToPath(import.meta.url), ['--answer', folder]);
+    const { size } = await stat(path);
+    const child = fork(fileURLToPath(import.meta.url), ['--answer', folder]);
     const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
-    const ticket = await new Promise<string>((resolve) =>
-      child.once('message', (text) => resolve(text as string)),
+    const ticket = await firstMessage(child);
+    console.log(
+      [
+        `Process ${child.pid} listens under a key of its own and prints a ticket: the key, and where it can be reached.`,
+        `Process ${process.pid} dials it and sends ${file ?? 'random bytes'} (${formatSize(size)}) there and back.`,
+        `\n  ${ticket}\n`,
+      ].join('\n'),
     );
-    console.log(`the other process listens as\n${ticket}\n`);
     await dial(ticket, path, folder);
     if ((await ended) !== 0) process.exitCode = 1;
   } finally {

@@ -30,8 +30,8 @@ export interface FileHeader {
   readonly size: number;
 }
 
-/** Sends a file; returns its SHA-256. */
-export async function sendFile(send: SendStream, path: string, label: string): Promise<string> {
+/** Sends a file; returns its SHA-256. @param label - In front of the progress bar; none without. */
+export async function sendFile(send: SendStream, path: string, label?: string): Promise<string> {
   const { size } = await stat(path);
   const header: FileHeader = { name: basename(path), size };
   await send.write(Buffer.from(`${JSON.stringify(header)}\n`));
@@ -60,7 +60,7 @@ export async function sendFile(send: SendStream, path: string, label: string): P
 export async function receiveFile(
   recv: RecvStream,
   path: (header: FileHeader) => string,
-  label: string,
+  label?: string,
 ): Promise<{ readonly sha256: string; readonly header: FileHeader }> {
   const { header, rest } = await readHeader(recv);
   const hash = createHash('sha256');

@@ -19,8 +19,9 @@ export function formatSize(bytes: number): string {
   return bytes < MEBIBYTE ? `${(bytes / 1_024).toFixed(1)} KiB` : `${(bytes / MEBIBYTE).toFixed(1)} MiB`;
 }
 
-/** Shows how much of `total` bytes is done, and how fast. */
-export function progressBar(label: string, total: number): Progress {
+/** Shows how much of `total` bytes is done, and how fast. Without a label nothing is shown. */
+export function progressBar(label: string | undefined, total: number): Progress {
+  if (label === undefined) return { add: () => undefined, stop: () => undefined };
   const bar = new SingleBar(
     {
       format: `${label.padEnd(10)}{bar} {percentage} % of ${formatSize(total)} | {rate} MB/s`,
