@@ -11,6 +11,9 @@ import { writeApplicationClose, writeConnectionClose } from './wire/frames.ts';
 /** Bytes of a reason phrase that we send; the rest is cut so that the frame always fits. */
 const MAX_REASON_BYTES = 512;
 
+/** Type, code, frame type and length at most. */
+const FRAME_BYTES = 1 + 8 + 8 + 2;
+
 /** What our CONNECTION_CLOSE says. */
 export type CloseFrame =
   | { readonly type: 'application'; readonly code: bigint; readonly reason: Uint8Array }
@@ -48,7 +51,8 @@ export class Closing {
   /** Writes the frame as it must look in `space`. */
   write(w: Writer, space: SpaceName): void {
     const frame = this.#frame;
-    const reason = frame.reason.subarray(0, Math.min(frame.reason.length, MAX_REASON_BYTES));
+    const room = Math.max(0, w.room - FRAME_BYTES);
+    const reason = frame.reason.subarray(0, Math.min(frame.reason.length, MAX_REASON_BYTES, room));
     if (frame.type === 'transport') {
       writeConnectionClose(w, frame.code, frame.frameType, reason);
     } else if (space === 'oneRtt') {

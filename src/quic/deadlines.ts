@@ -19,6 +19,8 @@ export class Deadlines {
   readonly #recovery: LossRecovery;
   readonly #multipath: Multipath;
   readonly #handshake: Handshake;
+  /** When {@link handle} was last called. */
+  #handledAt: Millis = -Infinity;
 
   constructor(core: ConnectionCore, recovery: LossRecovery, multipath: Multipath, handshake: Handshake) {
     this.#core = core;
@@ -38,11 +40,14 @@ export class Deadlines {
       at = Math.min(at, path.idleAt, path.keepAliveAt, path.lossAt, path.pacedUntil, this.#mtuProbeAt(path));
       if (path.discardAt < at) at = path.discardAt;
       const ack = path.space.received.ackDeadline;
-      if (ack !== undefined && ack < at) at = ack;
+      // An ACK that is due goes out as soon as a path may carry it; the timer is for the moment when it becomes due.
+      if (ack !== undefined && ack < at && ack > this.#handledAt) at = ack;
       if (path.validation !== undefined)
         at = Math.min(at, path.validation.resendAt, path.validation.deadline);
     }
-    if (core.nat !== undefined) at = Math.min(at, core.nat.deadline);
+    // Probes need a validated path that lends them its connection id.
+    if (core.nat !== undefined && core.paths.dataPath(false) !== undefined)
+      at = Math.min(at, core.nat.deadline);
     return at;
   }
 
@@ -55,6 +60,7 @@ export class Deadlines {
   /** Acts on everything that is due. */
   handle(now: Millis): void {
     const core = this.#core;
+    this.#handledAt = now;
     if (!core.isOpen) {
       if (core.closeAt <= now) core.onCloseTimeout();
       return;

@@ -12,7 +12,8 @@ import type { Handshake } from './handshake.ts';
 import type { FrameOwners, LossRecovery } from './loss-recovery.ts';
 import type { Multipath } from './multipath.ts';
 import { notNegotiated } from './paths/path-table.ts';
-import type { Path } from './paths/path.ts';
+import { MIN_INITIAL_DATAGRAM_BYTES } from './packet-builder.ts';
+import { ANTI_AMPLIFICATION_FACTOR, type Path } from './paths/path.ts';
 import type { SentFrame } from './sent-frame.ts';
 import type { PacketSpace } from './spaces.ts';
 import { TransportError } from './transport-error.ts';
@@ -288,7 +289,13 @@ export class FrameDispatch implements FrameOwners {
 
   #handleChallenge(data: Uint8Array, path: Path, datagram: Datagram): void {
     // RFC 9000 §8.2.2: the answer goes to where the challenge came from, whatever the path's addresses are.
-    path.queueResponse({ token: data.slice(), remote: datagram.from, local: datagram.local });
+    const limit = this.#core.side === 'server' ? datagram.data.length * ANTI_AMPLIFICATION_FACTOR : Infinity;
+    path.queueResponse({
+      token: data.slice(),
+      remote: datagram.from,
+      local: datagram.local,
+      padTo: Math.min(MIN_INITIAL_DATAGRAM_BYTES, limit),
+    });
   }
 
   #handleResponse(data: Uint8Array, path: Path, datagram: Datagram, now: Millis): void {
@@ -327,6 +334,11 @@ export class FrameDispatch implements FrameOwners {
       case 'streamDataBlocked':
         core.streams.onFrameAcked(frame);
         return;
+      case 'pathAbandon': {
+        const abandoned = core.paths.get(frame.path)?.abandoned;
+        if (abandoned !== undefined) abandoned.frameAcked = true;
+        return;
+      }
       default:
         // The others need no memory of having arrived.
         void path;

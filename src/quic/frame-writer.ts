@@ -66,11 +66,15 @@ export class FrameWriter {
     }
     if (this.#cidFramesPending()) return true;
     for (const path of core.paths.list) {
-      if (path.abandoned?.framePending === true || (path.statusPending && path.abandoned === undefined))
-        return true;
+      if (path.abandoned?.framePending === true || this.#isStatusDue(path)) return true;
       if (core.addressDiscovery.isPending(path.id) && path.abandoned === undefined) return true;
     }
     return false;
+  }
+
+  /** Not before the peer has answered on the path: it ignores what is said about a path that it does not know. */
+  #isStatusDue(path: Path): boolean {
+    return path.statusPending && path.validated && path.abandoned === undefined;
   }
 
   #cidFramesPending(): boolean {
@@ -86,13 +90,12 @@ export class FrameWriter {
   writePathFrames(
     packet: OpenPacket,
     path: Path,
-    isDataPath: boolean,
+    carriesAcks: boolean,
     mayElicit: boolean,
     now: Millis,
   ): void {
     const core = this.#core;
     const { space } = path;
-    if (!packet.isLong && isDataPath) this.writeAcks(packet, now);
     if (packet.isLong) return;
     if (space.pingPending && mayElicit) {
       writePing(writer);
@@ -114,11 +117,13 @@ export class FrameWriter {
       this.#builder.padTo = MIN_INITIAL_DATAGRAM_BYTES;
       core.addressDiscovery.queueReport(path.id);
     }
-    if (core.addressDiscovery.isPending(path.id) && mayElicit) {
+    if (core.addressDiscovery.isPending(path.id) && mayElicit && writer.room >= CONTROL_FRAME_BYTES) {
       writeObservedAddress(writer, core.addressDiscovery.onSend(path.id), path.remote);
       packet.frames.push({ type: 'observedAddress', path: path.id });
       this.#builder.ackEliciting = true;
     }
+    // Last of these, because they fill what room there is.
+    if (carriesAcks) this.writeAcks(packet, now);
   }
 
   /** RFC 9000 §8.2.4: three PTOs of a path without samples; with multipath the path's idle time, as noq 1.1 does. */
@@ -168,7 +173,7 @@ export class FrameWriter {
     this.writeAbandons(packet);
     if (core.crypto.application.wantsSend) core.crypto.application.writeFrames(writer, frames);
     for (const path of core.paths.list) {
-      if (!path.statusPending || path.abandoned !== undefined || writer.room < CONTROL_FRAME_BYTES) continue;
+      if (!this.#isStatusDue(path) || writer.room < CONTROL_FRAME_BYTES) continue;
       path.statusPending = false;
       writePathStatus(writer, path.id, path.statusSequence, path.status);
       frames.push({ type: 'pathStatus', path: path.id });

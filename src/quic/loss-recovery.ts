@@ -128,7 +128,7 @@ export class LossRecovery {
         // RFC 9000 §14.4: a lost probe says nothing about congestion.
         path.lostMtuProbes++;
         path.mtu.onProbeLost(packet);
-      } else {
+      } else if (!packet.isPathProbe) {
         path.lostPackets++;
         path.lostBytes += packet.size;
         if (packet.inFlight) {
@@ -216,7 +216,7 @@ export class LossRecovery {
       // The usual case without the generator: one space.
       const { space } = path;
       path.lossAt = space.lossTime;
-      if (path.lossAt === Infinity && space.sent.ackElicitingCount > 0) {
+      if (path.lossAt === Infinity && space.sent.ackElicitingCount > 0 && !path.isAmplificationBlocked) {
         path.lossAt =
           space.sent.lastAckElicitingSentAt + path.ptoGap(core.peerAckDelayMs, core.idleTimeoutMs);
       }
@@ -242,7 +242,7 @@ export class LossRecovery {
         path.lossAt < Infinity && path.lossAt > now ? path.lossAt : now + path.ptoGap(0, core.idleTimeoutMs);
     }
     // RFC 9002 §6.2.2.1: a server at its limit cannot send probes; the next datagram restarts the timer.
-    path.lossAt = path.amplificationBlocks(1) ? Infinity : pto;
+    path.lossAt = path.isAmplificationBlocked ? Infinity : pto;
   }
 
   /** The loss timer fired. */
@@ -269,7 +269,7 @@ export class LossRecovery {
     if (!probed && path.id === 0) {
       const { initial, handshake } = core.crypto;
       const level = handshake.keys !== undefined ? handshake : initial;
-      level.space.probesDue = 1;
+      if (level.keys !== undefined) level.space.probesDue = 1;
     }
     path.ptoCount++;
     core.wake();

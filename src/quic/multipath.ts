@@ -28,7 +28,7 @@ export class Multipath {
   /** Creates a path's state and makes it part of the connection. */
   create(id: PathId, tuple: FourTuple): Path {
     const core = this.#core;
-    const path = new Path(id, tuple, core.config, LOCAL_MAX_ACK_DELAY_MS);
+    const path = new Path(id, tuple, core.side, core.config, LOCAL_MAX_ACK_DELAY_MS);
     core.paths.add(path);
     path.space.received.setPolicy(core.ackFrequency.policy);
     if (core.peer !== undefined) path.mtu.onPeerMaxUdpPayloadSize(core.peer.maxUdpPayloadSize);
@@ -164,7 +164,18 @@ export class Multipath {
       path.mtu.start(now);
     }
     core.noViablePathAt = Infinity;
+    this.#repeatAbandons();
     core.wake();
+  }
+
+  /**
+   * A PATH_ABANDON that left on the path that it ends, for want of another, is on nobody's loss timer and was probably lost
+   * with the path: now there is a better way.
+   */
+  #repeatAbandons(): void {
+    for (const { abandoned } of this.#core.paths.list) {
+      if (abandoned !== undefined && !abandoned.frameAcked) abandoned.framePending = true;
+    }
   }
 
   /** A path's validation ran out of time. */
@@ -201,7 +212,7 @@ export class Multipath {
   abandon(path: Path, reason: PathAbandonReason, code: number, now: Millis): void {
     if (path.abandoned !== undefined) return;
     const core = this.#core;
-    path.abandoned = { reason, code, framePending: true, peerAbandoned: false };
+    path.abandoned = { reason, code, framePending: true, frameAcked: false, peerAbandoned: false };
     path.idleAt = path.keepAliveAt = path.lossAt = path.pacedUntil = Infinity;
     path.validation = undefined;
     path.responses.length = 0;
@@ -312,7 +323,8 @@ export class Multipath {
   handleNetworkChange(hint: NetworkChangeHint | undefined, now: Millis): void {
     const core = this.#core;
     if (core.state !== 'established') return;
-    for (const path of [...core.paths.list]) {
+    const unusable: Path[] = [];
+    for (const path of core.paths.list) {
       if (path.abandoned !== undefined) continue;
       const recoverable = hint?.(path.id, path.tuple).recoverable ?? false;
       if (recoverable || core.side === 'server' || !core.multipath) {
@@ -326,17 +338,19 @@ export class Multipath {
         path.space.pingPending = true;
         continue;
       }
-      this.#replace(path, now);
+      unusable.push(path);
     }
+    // All are marked first, so that `openEnsure` finds none of them; their data waits for a new path's validation.
+    const reason = { type: 'unusableAfterNetworkChange' } as const;
+    for (const path of unusable) this.abandon(path, reason, TRANSPORT_CODES.PATH_UNSTABLE_OR_POOR, now);
+    // Several may become one, when they only differed in where they started: the preferred ones go first.
+    for (const path of unusable) if (path.status === 'available') this.#reopen(path, now);
+    for (const path of unusable) if (path.status === 'backup') this.#reopen(path, now);
     core.wake();
   }
 
-  #replace(path: Path, now: Millis): void {
-    const { remote } = path;
-    const status = path.status;
-    const reason = { type: 'unusableAfterNetworkChange' } as const;
-    // Marked first, so that `openEnsure` does not find it; its data waits for the new path's validation.
-    this.abandon(path, reason, TRANSPORT_CODES.PATH_UNSTABLE_OR_POOR, now);
+  /** Opens a path to where an abandoned one led. */
+  #reopen({ remote, status }: Path, now: Millis): void {
     try {
       this.openEnsure({ remote, local: undefined }, status, now);
     } catch (error) {

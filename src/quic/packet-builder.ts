@@ -286,8 +286,9 @@ export class PacketBuilder {
     now: Millis,
   ): void {
     const core = this.#core;
-    const ackEliciting = this.ackEliciting;
-    const inFlight = (ackEliciting || padded) && !kind.isPathProbe;
+    // Nothing on this path waits for what left elsewhere: no PTO, no congestion control.
+    const ackEliciting = this.ackEliciting && !kind.isPathProbe;
+    const inFlight = ackEliciting || (padded && !kind.isPathProbe);
     const sent: SentPacket = {
       packetNumber: packet.packetNumber,
       timeSent: now,
@@ -305,7 +306,7 @@ export class PacketBuilder {
       path.controller.onSent(now, size, packet.packetNumber);
       path.pacer.onTransmit(size);
     }
-    if (!ackEliciting || kind.isPathProbe) return;
+    if (!ackEliciting) return;
     if (!path.sentSinceReceive) {
       path.sentSinceReceive = true;
       core.restartIdle(path, now);

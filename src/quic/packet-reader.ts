@@ -5,7 +5,7 @@
  * @module
  */
 import type { PacketJob } from '#crypto/aead';
-import { equalBytes, Reader } from '../base/bytes.ts';
+import { EMPTY, equalBytes, Reader } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import type { ConnectionCore } from './connection-core.ts';
 import { LOCAL_CID_LENGTH } from './connection-host.ts';
@@ -37,6 +37,15 @@ const LONG_RESERVED_BITS = 0x0c;
 const SHORT_RESERVED_BITS = 0x18;
 const KEY_PHASE_BIT = 0x04;
 
+/** The packet that is being opened. Shared by all connections: opening never interleaves, and an idle one keeps nothing. */
+const openJob: PacketJob = {
+  bytes: EMPTY,
+  headerStart: 0,
+  payloadStart: 0,
+  payloadEnd: 0,
+  nonce: new Uint8Array(12),
+};
+
 /** Reads datagrams of one connection. */
 export class PacketReader {
   readonly #core: ConnectionCore;
@@ -48,14 +57,6 @@ export class PacketReader {
   #replayDue = false;
   /** The server's address is settled: an authenticated Handshake packet came from it. */
   #remoteLocked = false;
-  readonly #job: PacketJob = {
-    bytes: new Uint8Array(0),
-    headerStart: 0,
-    payloadStart: 0,
-    payloadEnd: 0,
-    nonce: new Uint8Array(12),
-  };
-
   constructor(core: ConnectionCore, dispatch: FrameDispatch, handshake: Handshake, multipath: Multipath) {
     this.#core = core;
     this.#dispatch = dispatch;
@@ -217,7 +218,7 @@ export class PacketReader {
     const mask = keys.headerKey.masks(bytes.subarray(sampleAt, sampleAt + 16), 1);
     const pnLength = removeHeaderProtection(bytes, header.start, pnOffset, mask, 0);
     const packetNumber = readPacketNumber(bytes, pnOffset, pnLength, space.received.largestReceived);
-    const job = this.#job;
+    const job = openJob;
     job.bytes = bytes;
     job.headerStart = header.start;
     job.payloadStart = pnOffset + pnLength;
@@ -301,7 +302,7 @@ export class PacketReader {
     const pnLength = removeHeaderProtection(bytes, at, pnOffset, mask, 0);
     const largest = space === undefined ? -1 : space.received.largestReceived;
     const packetNumber = readPacketNumber(bytes, pnOffset, pnLength, largest);
-    const job = this.#job;
+    const job = openJob;
     job.bytes = bytes;
     job.headerStart = at;
     job.payloadStart = pnOffset + pnLength;
@@ -401,7 +402,8 @@ export class PacketReader {
     space.received.onReceived(packetNumber, ackEliciting, now);
     path.sentSinceReceive = false;
     core.restartIdle(path, now);
-    core.restartKeepAlive(path, now);
+    // Our acknowledgments travel on the data path: elsewhere only what we send keeps the path alive at the peer.
+    core.restartKeepAlive(path === core.paths.dataPath(true) ? path : undefined, now);
     if (frameSpace !== 'oneRtt' || path.abandoned !== undefined) return;
     if (datagram.from !== path.remote) {
       if (!probing && isNewest) this.#onNewRemote(path, datagram);

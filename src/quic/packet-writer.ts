@@ -24,6 +24,8 @@ import { writeImmediateAck, writePathChallenge, writePathResponse, writePing } f
 
 /** Below this, starting another coalesced packet is not worth its header. */
 const MIN_COALESCED_ROOM = 128;
+/** A 1-RTT packet with a close and no reason fits into this. */
+const MIN_CLOSE_ROOM = 64;
 
 /** Builds the datagrams of one connection. */
 export class PacketWriter {
@@ -73,7 +75,8 @@ export class PacketWriter {
         const response = responses[i]!;
         if (response.remote === path.remote && !this.#differs(response.local, path.local)) continue;
         responses.splice(i, 1);
-        return this.#writeProbe(out, path, response.remote, response.local, response.token, now);
+        const { remote, local, token, padTo } = response;
+        return this.#writeProbe(out, path, remote, local, token, padTo, now);
       }
     }
     const { nat } = core;
@@ -83,20 +86,21 @@ export class PacketWriter {
     // Any validated path lends its connection id and numbers (noq: usually the relay path 0).
     const path = core.paths.dataPath(false);
     if (path === undefined) return false;
-    return this.#writeProbe(out, path, remote, undefined, undefined, now);
+    return this.#writeProbe(out, path, remote, undefined, undefined, 0, now);
   }
 
   #differs(a: Addr | undefined, b: Addr | undefined): boolean {
     return a !== undefined && b !== undefined && a !== b;
   }
 
-  /** A datagram off the path: with `answer` a padded PATH_RESPONSE, without it a bare challenge of hole punching. */
+  /** A datagram off the path: with `answer` a PATH_RESPONSE, without it a bare challenge of hole punching. */
   #writeProbe(
     out: Transmit[],
     path: Path,
     remote: Addr,
     local: Addr | undefined,
     answer: Uint8Array | undefined,
+    padTo: number,
     now: Millis,
   ): boolean {
     const core = this.#core;
@@ -107,7 +111,7 @@ export class PacketWriter {
       const challenge = core.nat?.challengeFor(remote, core.host.rng);
       if (challenge !== undefined) writePathChallenge(writer, challenge);
       // RFC 9000 §8.2.2.
-      this.#builder.padTo = MIN_INITIAL_DATAGRAM_BYTES;
+      this.#builder.padTo = padTo;
     } else {
       writePathChallenge(writer, core.nat!.onProbeSend(remote, core.host.rng, now));
     }
@@ -123,13 +127,27 @@ export class PacketWriter {
     const core = this.#core;
     const { paths } = core;
     const dataPath = paths.dataPath(!core.confirmed || !core.multipath);
+    const ackPath = this.#ackPath(dataPath);
     const { list } = paths;
     for (let i = 0; i < list.length; i++) {
       const path = list[i]!;
       if (path.abandoned !== undefined && !this.#mayCarryOwnAbandon(path, dataPath)) continue;
-      if (this.#writeOnPath(out, path, path === dataPath, now)) return true;
+      if (this.#writeOnPath(out, path, path === dataPath, path === ackPath, now)) return true;
     }
     return false;
+  }
+
+  /**
+   * Acknowledgments travel with the data. Once that path stops answering, they take one that does: otherwise the peer would
+   * hear nothing on a path that works, and give it up as well.
+   */
+  #ackPath(dataPath: Path | undefined): Path | undefined {
+    if (dataPath === undefined || dataPath.ptoCount === 0) return dataPath;
+    let best = dataPath;
+    for (const path of this.#core.paths.list) {
+      if (path.abandoned === undefined && path.validated && path.ptoCount < best.ptoCount) best = path;
+    }
+    return best;
   }
 
   /** With no other validated path, PATH_ABANDON may leave on the path that it ends, if that one was validated. */
@@ -140,17 +158,18 @@ export class PacketWriter {
   }
 
   /** Writes one datagram on a path if it has reason and leave to send. */
-  #writeOnPath(out: Transmit[], path: Path, isDataPath: boolean, now: Millis): boolean {
+  #writeOnPath(out: Transmit[], path: Path, isDataPath: boolean, carriesAcks: boolean, now: Millis): boolean {
     const core = this.#core;
-    const mtu = path.mtu.current;
-    if (path.amplificationBlocks(mtu)) return false;
     const { space } = path;
+    // A probe of the full size would not get through where the MTU shrank, and nothing would ever find out.
+    const mtu = space.probesDue > 0 ? Math.min(path.mtu.current, core.config.minMtu) : path.mtu.current;
+    if (path.isAmplificationBlocked) return false;
     const validation = path.validation?.pending === true;
     const response = path.responses.length > 0;
     const urgent = validation || response || space.probesDue > 0;
     // Before data: a bulk sender that never pauses would otherwise stay at the smallest size.
     if (path.validated && path.mtu.wantsProbe(now) && this.#writeMtuProbe(out, path, now)) return true;
-    const acks = isDataPath && this.#frames.acksDue(now);
+    const acks = carriesAcks && this.#frames.acksDue(now);
     let data = isDataPath && this.#frames.wantsData();
     const ping = space.pingPending;
     const ownAbandon = path.abandoned !== undefined;
@@ -176,10 +195,10 @@ export class PacketWriter {
     const packet =
       core.crypto.oneRtt === undefined
         ? this.#builder.beginZeroRtt(path)
-        : this.#builder.beginShort(path, mtu, now);
+        : this.#builder.beginShort(path, Math.min(mtu, path.sendBudget), now);
     if (packet === undefined) return false;
     const before = writer.pos;
-    this.#frames.writePathFrames(packet, path, isDataPath, !blocked, now);
+    this.#frames.writePathFrames(packet, path, carriesAcks, !blocked, now);
     if (data && isDataPath) this.#frames.writeData(packet, path, now);
     if (ownAbandon) this.#frames.writeAbandons(packet);
     if (space.probesDue > 0 && !this.#builder.ackEliciting) {
@@ -231,6 +250,11 @@ export class PacketWriter {
     );
   }
 
+  #elicitsAck(level: HandshakeLevel): boolean {
+    const { space, stream } = level;
+    return level.keys !== undefined && (stream.wantsSend || space.probesDue > 0 || space.pingPending);
+  }
+
   /** One datagram of Initial and Handshake packets, with 1-RTT or 0-RTT data behind them if there is room. */
   #writeHandshake(out: Transmit[], now: Millis): boolean {
     const core = this.#core;
@@ -240,9 +264,11 @@ export class PacketWriter {
     const wantsInitial = this.#wantsLevel(initial, now);
     const wantsHandshake = this.#wantsLevel(handshake, now);
     if (!wantsInitial && !wantsHandshake) return false;
-    if (path.amplificationBlocks(MIN_INITIAL_DATAGRAM_BYTES)) return false;
+    const size = Math.min(MIN_INITIAL_DATAGRAM_BYTES, path.sendBudget);
+    // An Initial that elicits an ACK needs a full datagram (RFC 9000 §14.1): the client's next packet makes room for it.
+    if (size < (this.#elicitsAck(initial) ? MIN_INITIAL_DATAGRAM_BYTES : MIN_COALESCED_ROOM)) return false;
     const { bytes, start } = core.host.allocate(MIN_INITIAL_DATAGRAM_BYTES);
-    const end = start + MIN_INITIAL_DATAGRAM_BYTES;
+    const end = start + size;
     writer.bytes = bytes;
     writer.pos = start;
     writer.limit = end;
@@ -336,9 +362,9 @@ export class PacketWriter {
     const { closing } = core;
     if (closing?.pending !== true) return 0;
     const path = core.paths.dataPath(true) ?? core.paths.list[0];
-    if (path === undefined || path.amplificationBlocks(1)) return 0;
+    if (path === undefined || path.isAmplificationBlocked) return 0;
     const { bytes, start } = core.host.allocate(MIN_INITIAL_DATAGRAM_BYTES);
-    const end = start + MIN_INITIAL_DATAGRAM_BYTES;
+    const end = start + Math.min(MIN_INITIAL_DATAGRAM_BYTES, path.sendBudget);
     writer.bytes = bytes;
     writer.pos = start;
     writer.limit = end;
@@ -353,7 +379,7 @@ export class PacketWriter {
       const pad = isLast && levels[0] === initial && core.side === 'client';
       this.#builder.sealLong(packet, path, pad ? end - TAG_BYTES : 0, now);
     }
-    if (hasOneRtt && end - writer.pos >= MIN_COALESCED_ROOM) {
+    if (hasOneRtt && end - writer.pos >= MIN_CLOSE_ROOM) {
       const packet = this.#builder.openShort(path, bytes, writer.pos, end);
       if (packet !== undefined) {
         this.#builder.ackEliciting = false;

@@ -8,7 +8,7 @@ import type { Millis } from '../../base/clock.ts';
 import type { Addr } from '../../base/socket-addr.ts';
 import type { TransportConfig } from '../config.ts';
 import { createController, type CongestionController } from '../congestion/controller.ts';
-import type { FourTuple, PathAbandonReason, PathId, PathStatus } from '../engine.ts';
+import type { FourTuple, PathAbandonReason, PathId, PathStatus, Side } from '../engine.ts';
 import { ptoInterval } from '../recovery/pto.ts';
 import { RttEstimator } from '../recovery/rtt.ts';
 import { PacketSpace } from '../spaces.ts';
@@ -19,6 +19,8 @@ import { PathValidation } from './validation.ts';
 
 /** A server may send this many times what an unvalidated address sent (RFC 9000 §8.1). */
 export const ANTI_AMPLIFICATION_FACTOR = 3;
+/** With less budget than this, nothing of use fits into a datagram: short header, tag, and a challenge. */
+const MIN_LIMITED_DATAGRAM_BYTES = 64;
 /** PATH_RESPONSEs waiting per path; one per remote, noq `PathResponses` keeps the same number. */
 export const MAX_PENDING_RESPONSES = 32;
 
@@ -27,6 +29,8 @@ export interface PendingResponse {
   readonly token: Uint8Array;
   readonly remote: Addr;
   readonly local: Addr | undefined;
+  /** Size of the datagram that answers off the path: full, unless that amplifies (RFC 9000 §8.2.2). */
+  readonly padTo: number;
 }
 
 /** How far the end of a path has come (draft-ietf-quic-multipath §3.4). */
@@ -36,6 +40,8 @@ export interface AbandonState {
   readonly code: number;
   /** Our PATH_ABANDON must (again) be sent. */
   framePending: boolean;
+  /** A packet with our PATH_ABANDON was acknowledged. */
+  frameAcked: boolean;
   /** The peer's PATH_ABANDON arrived. */
   peerAbandoned: boolean;
 }
@@ -69,6 +75,8 @@ export class Path {
   remoteStatus: PathStatus | undefined;
   remoteStatusSequence = -1;
 
+  /** Only a server must not send more than it received: a client chose where it sends (RFC 9000 §8.1). */
+  readonly #isLimited: boolean;
   /** Counted while `remote` is not validated. */
   bytesReceived = 0;
   bytesSent = 0;
@@ -102,8 +110,9 @@ export class Path {
 
   readonly #config: TransportConfig;
 
-  constructor(id: PathId, tuple: FourTuple, config: TransportConfig, maxAckDelayMs: Millis) {
+  constructor(id: PathId, tuple: FourTuple, side: Side, config: TransportConfig, maxAckDelayMs: Millis) {
     this.id = id;
+    this.#isLimited = side === 'server';
     this.remote = tuple.remote;
     this.local = tuple.local;
     this.#config = config;
@@ -120,10 +129,18 @@ export class Path {
     return { remote: this.remote, local: this.local };
   }
 
-  /** RFC 9000 §8.1: true while sending `size` more bytes would exceed what an unvalidated address may get. */
-  amplificationBlocks(size: number): boolean {
-    // A whole datagram may go as long as any budget is left, as upstream does: the peer's next packet refills it.
-    return !this.validated && size > 0 && this.bytesSent >= this.bytesReceived * ANTI_AMPLIFICATION_FACTOR;
+  /**
+   * Bytes that may still be sent to an unvalidated address (RFC 9000 §8.1). Upstream lets a whole datagram go as long as
+   * any budget is left; here datagrams shrink to what is left of it. The peer's next packet refills it.
+   */
+  get sendBudget(): number {
+    if (this.validated || !this.#isLimited) return Infinity;
+    return Math.max(0, this.bytesReceived * ANTI_AMPLIFICATION_FACTOR - this.bytesSent);
+  }
+
+  /** True while the amplification limit lets nothing out. */
+  get isAmplificationBlocked(): boolean {
+    return this.sendBudget < MIN_LIMITED_DATAGRAM_BYTES;
   }
 
   /** Starts proving that the peer receives at `remote`. */
