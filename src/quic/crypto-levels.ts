@@ -23,8 +23,8 @@ export interface KeyPair {
 /** A level before 1-RTT: its packets, its CRYPTO stream, its keys while they exist. */
 export interface HandshakeLevel {
   readonly name: 'initial' | 'handshake';
-  readonly space: PacketSpace;
-  readonly stream: CryptoStream;
+  space: PacketSpace;
+  stream: CryptoStream;
   keys: KeyPair | undefined;
   /** Keys existed and were thrown away: packets of this level are ignored from now on (RFC 9001 §4.9). */
   discarded: boolean;
@@ -129,6 +129,9 @@ export class CryptoLevels {
   discard(level: HandshakeLevel): void {
     level.keys = undefined;
     level.discarded = true;
+    // What an idle connection keeps counts a thousandfold; without keys nobody writes into these.
+    level.space = DISCARDED.space;
+    level.stream = DISCARDED.stream;
   }
 
   #stream(level: CryptoLevel): CryptoStream {
@@ -139,6 +142,9 @@ export class CryptoLevels {
         : this.application;
   }
 }
+
+/** Stands in for the state of discarded levels, of all connections. */
+const DISCARDED = { space: new PacketSpace('initial', 0), stream: new CryptoStream() };
 
 function level(name: 'initial' | 'handshake'): HandshakeLevel {
   return {

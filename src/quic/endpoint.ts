@@ -183,7 +183,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
       now,
       tls: server.tls,
       initialDcid: pending.dcid,
-      initialKeys: pending.keys,
+      initialKeys: pending.keys!,
       retry: pending.retry,
       clientCid: pending.scid,
       remoteValidated: pending.remoteValidated,
@@ -195,7 +195,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
       this.#incoming.adopt(pending.route, connection);
     }
     for (const datagram of pending.datagrams) connection.handleDatagram(datagram, now);
-    pending.datagrams.length = 0;
+    pending.release();
     connection.endBurst(now);
     return connection;
   }

@@ -80,7 +80,10 @@ export interface IncomingRef {
   readonly local: Addr;
   /** True when the client proved its address with a token. */
   readonly remoteValidated: boolean;
-  /** Offered protocols, in the client's order; undefined when the first Initial does not hold a whole ClientHello. */
+  /**
+   * Offered protocols, in the client's order; undefined when the first Initial does not hold a whole ClientHello, and
+   * once the attempt was accepted or refused.
+   */
   readonly offeredAlpns: readonly Uint8Array[] | undefined;
 }
 

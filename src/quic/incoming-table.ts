@@ -181,7 +181,8 @@ export class IncomingTable {
   /** Answers a decided attempt with CONNECTION_REFUSED (RFC 9000 §5.2.2). */
   refuse(pending: PendingIncoming): void {
     const error = new TransportError('CONNECTION_REFUSED', '');
-    this.#answers.pushClose(pending.remote, pending.local, pending.keys.write, pending.scid, error);
+    this.#answers.pushClose(pending.remote, pending.local, pending.keys!.write, pending.scid, error);
+    pending.release();
   }
 
   /** Answers a decided attempt with a Retry (RFC 9000 §8.1.2). */

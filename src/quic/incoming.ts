@@ -54,7 +54,8 @@ export class PendingIncoming implements IncomingRef {
   readonly scid: Uint8Array;
   /** {@link dcid} as the key under which the attempt is found. */
   readonly route: string;
-  readonly keys: InitialKeys;
+  /** Undefined after {@link release}. */
+  keys: InitialKeys | undefined;
   readonly retry: AddressProof['retry'];
   readonly receivedAt: Millis;
   /** Everything that arrived, the first Initial first. */
@@ -63,7 +64,7 @@ export class PendingIncoming implements IncomingRef {
   bytes = 0;
   isDecided = false;
   /** Plaintext of the first Initial. */
-  readonly #firstPayload: Uint8Array;
+  #firstPayload: Uint8Array | undefined;
 
   constructor(
     datagram: Datagram,
@@ -94,7 +95,15 @@ export class PendingIncoming implements IncomingRef {
     this.bytes += keptBytes(datagram);
   }
 
+  /** Drops what only a decision needs: the application may hold the attempt for as long as its connection lives. */
+  release(): void {
+    this.keys = undefined;
+    this.#firstPayload = undefined;
+    this.datagrams.length = 0;
+  }
+
   get offeredAlpns(): readonly Uint8Array[] | undefined {
+    if (this.#firstPayload === undefined) return undefined;
     return peekClientHello(cryptoPrefix(this.#firstPayload))?.alpns;
   }
 }

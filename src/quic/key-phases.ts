@@ -7,6 +7,7 @@
  * @module
  */
 import type { PacketJob } from '#crypto/aead';
+import { EMPTY } from '../base/bytes.ts';
 import type { PathId } from './engine.ts';
 import { TransportError } from './transport-error.ts';
 import { PacketKeys } from './wire/protection.ts';
@@ -21,6 +22,9 @@ export interface OpenedPacket {
   /** The packet is the first of the peer's next phase: call {@link KeyPhases.onPeerUpdate}. */
   isPeerUpdate: boolean;
 }
+
+/** What {@link KeyPhases.open} returns: one record for all connections, so that an idle one does not keep its last packet. */
+const openedPacket: OpenedPacket = { payload: EMPTY, isPeerUpdate: false };
 
 /** Read and write keys of the current 1-RTT phase, and what is kept of its neighbours. */
 export class KeyPhases {
@@ -37,7 +41,6 @@ export class KeyPhases {
   #sentInPhase = 0;
   #failedOpens = 0;
   #updateAfter: number;
-  readonly #opened: OpenedPacket = { payload: new Uint8Array(0), isPeerUpdate: false };
 
   /** @param firstUpdateAfter - Start the first update after this many sent packets; `Infinity`: only near the limit. */
   constructor(
@@ -102,7 +105,7 @@ export class KeyPhases {
    * @throws {TransportError} AEAD_LIMIT_REACHED after too many forgeries (RFC 9001 §6.6).
    */
   open(job: PacketJob, phaseBit: 0 | 1, path: PathId, packetNumber: number): OpenedPacket | undefined {
-    const opened = this.#opened;
+    const opened = openedPacket;
     let keys = this.read;
     let payload: Uint8Array | undefined;
     opened.isPeerUpdate = false;

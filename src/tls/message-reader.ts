@@ -47,7 +47,11 @@ export class MessageReader {
    */
   next(): Uint8Array | undefined {
     const left = this.#end - this.#pos;
-    if (left === 0) return undefined;
+    if (left === 0) {
+      // What was fed is a view of a packet; do not keep it alive.
+      this.#bytes = EMPTY;
+      return undefined;
+    }
     const b = this.#bytes;
     const at = this.#pos;
     if (left >= HANDSHAKE_HEADER_BYTES) {

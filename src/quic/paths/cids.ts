@@ -50,12 +50,14 @@ export class LocalCids {
 
   /** Issues until the peer has `limit` of them; RFC 9000 §5.1.1. */
   fill(limit: number, path: PathId, issuer: CidIssuer): void {
-    const target = Math.min(limit, MAX_LOCAL_CIDS);
-    while (this.#activeCount < target) {
-      (this.#pending ??= []).push(this.nextSequence);
-      this.#keys.push(issuer.issueCid(path));
-      this.#activeCount++;
-    }
+    const count = Math.min(limit, MAX_LOCAL_CIDS) - this.#activeCount;
+    if (count <= 0) return;
+    const next = this.nextSequence;
+    // Concatenated, not pushed: an array that was pushed to keeps room for sixteen more, for as long as the path lives.
+    this.#keys = this.#keys.concat(Array.from({ length: count }, () => issuer.issueCid(path)));
+    this.#activeCount += count;
+    const pending = (this.#pending ??= []);
+    for (let i = 0; i < count; i++) pending.push(next + i);
   }
 
   get wantsFrames(): boolean {
@@ -138,7 +140,7 @@ interface SpareCid {
 export class RemoteCids {
   #active: RemoteCid | undefined;
   /** Ascending. */
-  readonly #spare: SpareCid[] = [];
+  #spare: SpareCid[] = [];
   /** Everything below was retired by the peer's wish. */
   #retirePriorTo = 0;
   /** All numbers below arrived; so did those in the list, ascending: late duplicates are recognised. */
@@ -218,7 +220,9 @@ export class RemoteCids {
     }
     let at = this.#spare.length;
     while (at > 0 && this.#spare[at - 1]!.sequence > sequence) at--;
-    this.#spare.splice(at, 0, { sequence, cid: text, resetToken: toLatin1(resetToken) });
+    const spare: SpareCid = { sequence, cid: text, resetToken: toLatin1(resetToken) };
+    // Not spliced in, for the reason that LocalCids gives.
+    this.#spare = at === this.#spare.length ? this.#spare.concat(spare) : this.#spare.toSpliced(at, 0, spare);
   }
 
   /** True for a repetition. @throws {TransportError} PROTOCOL_VIOLATION when only half of it is one. */

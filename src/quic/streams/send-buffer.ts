@@ -144,6 +144,13 @@ export class SendBuffer {
       this.#acked.removeBelow(this.#base);
     }
     const chunks = this.#chunks;
+    if (this.#base === this.end) {
+      // An idle stream keeps no block: a thousand idle connections would keep a thousand.
+      chunks.length = 0;
+      this.#head = this.#cursor = 0;
+      this.#lost.length = 0;
+      return;
+    }
     while (this.#head < chunks.length) {
       const chunk = chunks[this.#head]!;
       if (chunk.offset + chunk.length > this.#base) break;
