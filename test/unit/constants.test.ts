@@ -1,0 +1,141 @@
+/**
+ * The constants of the user's text (docs/seed-coverage.md): our value, the value there, and where ours comes from.
+ *
+ * A part of the system that does not exist yet has no export to look at; the row then names the issue that brings it.
+ */
+import { describe, expect, test } from '@jest/globals';
+import {
+  DEFAULT_TRANSPORT_CONFIG,
+  HEARTBEAT_INTERVAL_MS,
+  MAX_MULTIPATH_PATHS,
+  PATH_MAX_IDLE_TIMEOUT_MS,
+  RELAY_PATH_MAX_IDLE_TIMEOUT_MS,
+} from '../../src/quic/config.ts';
+import { MAX_TICKET_NAMES, MAX_TICKETS_PER_NAME } from '../../src/tls/ticket-store.ts';
+import { Pair } from '../support/pair.ts';
+
+interface Row {
+  readonly name: string;
+  /** As the user's text has it, ms where it is a time. */
+  readonly seed: number;
+  /** What iroh 1.0.x does. */
+  readonly upstream: number;
+  /** Where upstream has it. */
+  readonly source: string;
+  /** What we do, or the issue that brings the part it belongs to. */
+  readonly ours: number | 'later: actor system' | 'later: relay and lookup';
+}
+
+const ROWS: readonly Row[] = [
+  {
+    name: 'HEARTBEAT_INTERVAL',
+    seed: 5_000,
+    upstream: 5_000,
+    source: 'iroh/src/socket.rs',
+    ours: HEARTBEAT_INTERVAL_MS,
+  },
+  {
+    name: 'PATH_MAX_IDLE_TIMEOUT',
+    seed: 15_000,
+    upstream: 15_000,
+    source: 'iroh/src/socket.rs',
+    ours: PATH_MAX_IDLE_TIMEOUT_MS,
+  },
+  {
+    name: 'RELAY_PATH_MAX_IDLE_TIMEOUT',
+    seed: 30_000,
+    upstream: 30_000,
+    source: 'iroh/src/socket.rs',
+    ours: RELAY_PATH_MAX_IDLE_TIMEOUT_MS,
+  },
+  {
+    name: 'MAX_MULTIPATH_PATHS',
+    seed: 12,
+    upstream: 8,
+    source: 'iroh/src/socket.rs, every tag of 1.0.x',
+    ours: MAX_MULTIPATH_PATHS,
+  },
+  {
+    name: 'DEFAULT_MAX_TLS_TICKETS',
+    seed: 256,
+    upstream: 256,
+    source: 'iroh/src/tls.rs',
+    ours: MAX_TICKET_NAMES * MAX_TICKETS_PER_NAME,
+  },
+  {
+    name: 'NET_REPORT_TIMEOUT',
+    seed: 10_000,
+    upstream: 5_000,
+    source: 'iroh/src/net_report/defaults.rs; 10 s is the wrapper in iroh/src/defaults.rs',
+    ours: 'later: relay and lookup',
+  },
+  {
+    name: 'FULL_REPORT_INTERVAL',
+    seed: 300_000,
+    upstream: 300_000,
+    source: 'iroh/src/net_report.rs',
+    ours: 'later: relay and lookup',
+  },
+  {
+    name: 'DEFAULT_RELAY_QUIC_PORT',
+    seed: 3_478,
+    upstream: 7_842,
+    source: 'iroh-relay/src/defaults.rs',
+    ours: 'later: relay and lookup',
+  },
+  {
+    name: 'grace of the socket actor at close',
+    seed: 100,
+    upstream: 100,
+    source: 'iroh/src/socket.rs',
+    ours: 'later: actor system',
+  },
+];
+
+test.each(ROWS.filter(({ ours }) => typeof ours === 'number'))('$name: ours is upstream’s', (row) => {
+  expect(row.ours).toBe(row.upstream);
+});
+
+test('where upstream and the text differ is known, row by row', () => {
+  const differing = ROWS.filter(({ seed, upstream }) => seed !== upstream).map(({ name }) => name);
+  expect(differing).toEqual(['MAX_MULTIPATH_PATHS', 'NET_REPORT_TIMEOUT', 'DEFAULT_RELAY_QUIC_PORT']);
+});
+
+test('the parts that are not here yet', () => {
+  const later = ROWS.filter(({ ours }) => typeof ours === 'string').map(({ name, ours }) => [name, ours]);
+  expect(later).toEqual([
+    ['NET_REPORT_TIMEOUT', 'later: relay and lookup'],
+    ['FULL_REPORT_INTERVAL', 'later: relay and lookup'],
+    ['DEFAULT_RELAY_QUIC_PORT', 'later: relay and lookup'],
+    ['grace of the socket actor at close', 'later: actor system'],
+  ]);
+});
+
+describe('the constants are in use', () => {
+  test('as defaults of the transport configuration', () => {
+    expect(DEFAULT_TRANSPORT_CONFIG).toMatchObject({
+      keepAliveIntervalMs: HEARTBEAT_INTERVAL_MS,
+      pathKeepAliveIntervalMs: HEARTBEAT_INTERVAL_MS,
+      pathMaxIdleTimeoutMs: PATH_MAX_IDLE_TIMEOUT_MS,
+      maxConcurrentPaths: MAX_MULTIPATH_PATHS,
+    });
+  });
+
+  test('the number of paths is an option, so that the value of the text can be had', () => {
+    for (const paths of [12, 3]) {
+      const pair = new Pair({ seed: 1, transport: { maxConcurrentPaths: paths } });
+      const both = pair.connect();
+      pair.runFor(500);
+      for (let i = 1; i < paths; i++) pair.openPath(both);
+      const tuple = { local: pair.client.bind(), remote: pair.server.addr };
+      expect(() => both.client.quic.openPathEnsure(tuple, 'available', pair.now)).toThrow(
+        `above the limit ${paths - 1}`,
+      );
+      pair.end();
+    }
+  });
+
+  test('tickets: eight for each of thirty-two names', () => {
+    expect([MAX_TICKETS_PER_NAME, MAX_TICKET_NAMES]).toEqual([8, 32]);
+  });
+});
