@@ -62,18 +62,25 @@ export class Program {
 
 const running = new Set<Program>();
 
-/** Starts the built `iroh-ts` command. */
-export function irohTs(
+/** Starts Node with a script of its own. */
+export function runNode(
   args: readonly string[],
-  options: { cwd?: string; env?: Record<string, string> } = {},
+  options: { readonly cwd?: string; readonly env?: Record<string, string> } = {},
 ): Program {
-  const env: NodeJS.ProcessEnv = { ...process.env, ...options.env };
-  delete env['DEBUG'];
-  if (options.env?.['IROH_SECRET'] === undefined) delete env['IROH_SECRET'];
-  const program = new Program(process.execPath, [MAIN, ...args], { ...options, env });
+  const env: NodeJS.ProcessEnv = { ...process.env };
+  for (const name of ['DEBUG', 'IROH_SECRET', 'QLOGDIR', 'SSLKEYLOGFILE']) delete env[name];
+  const program = new Program(process.execPath, args, { ...options, env: { ...env, ...options.env } });
   running.add(program);
   void program.ended().then(() => running.delete(program));
   return program;
+}
+
+/** Starts the built `iroh-ts` command. */
+export function irohTs(
+  args: readonly string[],
+  options: { readonly cwd?: string; readonly env?: Record<string, string> } = {},
+): Program {
+  return runNode([MAIN, ...args], options);
 }
 
 /** Ends whatever a test left running. */
