@@ -2,7 +2,7 @@
 //!
 //! stdin: `{"id": 1, "cmd": "bind", ...}`; stdout: `{"id": 1, "ok": {...}}`, `{"id": 1, "error": {...}}` or
 //! `{"event": "...", ...}`. Every command runs in its own task; answers come in the order in which things happen.
-//! `test/support/rust-peer.ts` has the commands with their types. The process exits when stdin ends.
+//! `test/interop/rust/rust-peer.ts` drives it. The process exits when stdin ends.
 
 mod config;
 mod connections;

@@ -17,7 +17,7 @@ use crate::{
 const BLOCK: usize = 1_000_003;
 const READ_CHUNK: usize = 1 << 20;
 
-/// Bytes `[0, BLOCK)` of the linear congruential generator that `test/support/source-bytes.ts` repeats.
+/// Bytes `[0, BLOCK)` of the linear congruential generator that `test/interop/source-bytes.ts` repeats.
 fn block(seed: u32) -> Bytes {
     let mut state = seed;
     (0..BLOCK)
