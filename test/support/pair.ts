@@ -64,8 +64,11 @@ export class SimFailure extends Error {
   override readonly name = 'SimFailure';
 }
 
-/** The options with which {@link Pair} logs, set by the runner around a scenario. */
-export const pairDefaults: { qlog: QlogFactory | undefined } = { qlog: undefined };
+/** What every {@link Pair} does, set by the runner around a scenario: log packets, and tell the runner that it exists. */
+export const pairDefaults: { qlog: QlogFactory | undefined; onPair: ((pair: Pair) => void) | undefined } = {
+  qlog: undefined,
+  onPair: undefined,
+};
 
 /** Two endpoints and the network between them. */
 export class Pair {
@@ -118,6 +121,7 @@ export class Pair {
     });
     this.client.bind();
     this.server.bind(4433);
+    pairDefaults.onPair?.(this);
   }
 
   get now(): Millis {

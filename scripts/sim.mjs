@@ -1,0 +1,139 @@
+// `npm run sim`: the scenarios of test/sim on engines in virtual time, many seeds of each. The TypeScript sources are bundled
+// on the spot, so that a thousand runs need no test framework.
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
+import { build } from 'esbuild';
+
+const USAGE = `npm run sim -- [options]
+  --scenario NAME   only this one; several: --scenario a --scenario b, or a,b
+  --seed S          first seed (default 1)
+  --seeds N         how many seeds from there on (default 20; 1 when --seed is given)
+  --qlog FOLDER     write a qlog file per connection (with few seeds)
+  --list            names and claims`;
+
+const { values: options } = parseArgs({
+  options: {
+    scenario: { type: 'string', multiple: true, default: [] },
+    seed: { type: 'string' },
+    seeds: { type: 'string' },
+    qlog: { type: 'string' },
+    list: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+const integer = (name, fallback) => {
+  const value = Number(options[name] ?? fallback);
+  if (!Number.isInteger(value) || value < 0) usage(`--${name} wants a whole number`);
+  return value;
+};
+function usage(problem) {
+  (problem ? console.error : console.log)(problem ? `${problem}\n\n${USAGE}` : USAGE);
+  process.exit(problem ? 2 : 0);
+}
+if (options.help) usage();
+const firstSeed = integer('seed', 1);
+const count = integer('seeds', options.seed === undefined ? 20 : 1);
+
+const { scenarios, pairDefaults } = await load();
+const names = options.scenario.flatMap((each) => each.split(','));
+for (const name of names)
+  if (!scenarios.some((each) => each.name === name)) usage(`no scenario "${name}"; --list shows all`);
+const chosen = scenarios.filter(({ name }) => names.length === 0 || names.includes(name));
+if (options.list) {
+  for (const { name, claim } of chosen) console.log(`${name.padEnd(24)} ${claim}`);
+  process.exit(0);
+}
+
+/** The scenarios and the switchboard of their pairs, from the sources. */
+async function load() {
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  const folder = mkdtempSync(join(tmpdir(), 'iroh-ts-sim-'));
+  const outfile = join(folder, 'sim.mjs');
+  await build({
+    absWorkingDir: root,
+    stdin: {
+      resolveDir: root,
+      contents: `export { scenarios } from './test/sim/scenarios/index.ts';
+        export { pairDefaults } from './test/support/pair.ts';`,
+    },
+    outfile,
+    bundle: true,
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    conditions: ['source', 'node'],
+    sourcemap: 'inline',
+    logLevel: 'warning',
+  });
+  process.setSourceMapsEnabled(true);
+  try {
+    return await import(pathToFileURL(outfile).href);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+/** Runs one seed. Returns how much virtual time went by, a digest of all events, and the error if it failed. */
+function runOnce({ name, run }, seed) {
+  const pairs = [];
+  pairDefaults.onPair = (pair) => pairs.push(pair);
+  if (options.qlog !== undefined) {
+    mkdirSync(options.qlog, { recursive: true });
+    pairDefaults.qlog = (title) => {
+      const file = join(options.qlog, `${name}-${seed}-${title}.sqlog`);
+      writeFileSync(file, '');
+      return { write: (record) => appendFileSync(file, record), close: () => undefined };
+    };
+  }
+  let error;
+  try {
+    run(seed);
+  } catch (caught) {
+    error = caught;
+  }
+  const virtualMs = pairs.reduce((sum, pair) => sum + pair.now, 0);
+  return { error, virtualMs, digest: pairs.map(({ digest }) => digest).join() };
+}
+
+const seconds = (ms) => `${(ms / 1_000).toFixed(1)} s`;
+const startedAt = performance.now();
+let failed = 0;
+let totalVirtualMs = 0;
+console.log(`${chosen.length} scenarios × ${count} seeds from ${firstSeed} on`);
+console.log(
+  `${'scenario'.padEnd(24)} ${'seeds'.padStart(6)} ${'failed'.padStart(6)} ${'virtual'.padStart(12)} ${'real'.padStart(9)}`,
+);
+for (const scenario of chosen) {
+  const begunAt = performance.now();
+  const failures = [];
+  let virtualMs = 0;
+  for (let seed = firstSeed; seed < firstSeed + count; seed++) {
+    const result = runOnce(scenario, seed);
+    virtualMs += result.virtualMs;
+    if (result.error !== undefined) failures.push({ seed, error: result.error });
+    // A seed is worth nothing if it does not lead to the same events again.
+    else if (
+      seed === firstSeed &&
+      options.qlog === undefined &&
+      runOnce(scenario, seed).digest !== result.digest
+    )
+      failures.push({ seed, error: new Error('the second run with the same seed went another way') });
+  }
+  totalVirtualMs += virtualMs;
+  failed += failures.length;
+  console.log(
+    `${scenario.name.padEnd(24)} ${String(count).padStart(6)} ${String(failures.length).padStart(6)} ` +
+      `${seconds(virtualMs).padStart(12)} ${seconds(performance.now() - begunAt).padStart(9)}`,
+  );
+  for (const { error } of failures.slice(0, 2))
+    console.log(String(error?.stack ?? error).replace(/^/gm, '    '));
+  for (const { seed } of failures)
+    console.log(`  replay: npm run sim -- --scenario ${scenario.name} --seed ${seed}`);
+}
+console.log(
+  `${chosen.length * count} runs, ${failed} failed; ${seconds(totalVirtualMs)} of virtual time in ${seconds(performance.now() - startedAt)}`,
+);
+process.exitCode = failed === 0 ? 0 : 1;
