@@ -6,6 +6,7 @@
  */
 import type { Millis } from '../base/clock.ts';
 import type { ConnectionCore } from './connection-core.ts';
+import { MIN_INITIAL_DATAGRAM_BYTES } from './packet-builder.ts';
 import type { Path } from './paths/path.ts';
 import { detectLost, isPersistentCongestion } from './recovery/loss.ts';
 import type { SentPacket } from './recovery/sent-packets.ts';
@@ -242,7 +243,8 @@ export class LossRecovery {
         path.lossAt < Infinity && path.lossAt > now ? path.lossAt : now + path.ptoGap(0, core.idleTimeoutMs);
     }
     // RFC 9002 §6.2.2.1: a server at its limit cannot send probes; the next datagram restarts the timer.
-    path.lossAt = path.isAmplificationBlocked ? Infinity : pto;
+    // Less than a full datagram is no room for an Initial.
+    path.lossAt = path.sendBudget < MIN_INITIAL_DATAGRAM_BYTES ? Infinity : pto;
   }
 
   /** The loss timer fired. */

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { concatBytes } from '../../base/bytes.ts';
 import { TransportError } from '../transport-error.ts';
 
 /**
@@ -15,6 +16,9 @@ import { TransportError } from '../transport-error.ts';
 export const MAX_RUNS = 8_192;
 /** A view that uses less than this part of its buffer is copied: it would keep the whole packet alive. */
 const MIN_BUFFER_USE = 0.25;
+
+/** Chunks up to this size are joined with smaller neighbours: a peer that sends byte by byte must not cost an object each. */
+const SMALL_CHUNK_BYTES = 256;
 
 /** Contiguous bytes behind a gap. */
 interface Run {
@@ -41,6 +45,13 @@ export class Assembler {
     return this.contiguousEnd - this.readOffset;
   }
 
+  /** Chunks that are kept, which is what they cost beside their bytes. */
+  get chunkCount(): number {
+    let count = this.#ready.length - this.#readyHead;
+    for (const run of this.#runs) count += run.chunks.length;
+    return count;
+  }
+
   /** Takes a piece. May keep it as a view. @throws {TransportError} INTERNAL_ERROR with too many gaps. */
   insert(offset: number, data: Uint8Array): void {
     let start = offset;
@@ -54,6 +65,8 @@ export class Assembler {
     if (bytes.length < bytes.buffer.byteLength * MIN_BUFFER_USE) bytes = bytes.slice();
     if (start === this.contiguousEnd && this.#runs.length === 0) {
       this.#ready.push(bytes);
+      // What a read has begun with must stay as it is.
+      joinLast(this.#ready, this.#consumed > 0 ? this.#readyHead + 1 : this.#readyHead);
       this.contiguousEnd += bytes.length;
       return;
     }
@@ -92,6 +105,7 @@ export class Assembler {
           index--;
         } else {
           run.chunks.unshift(fresh);
+          joinFirst(run.chunks);
           run.start = start;
         }
         if (end <= runs[index]!.end) return;
@@ -114,6 +128,7 @@ export class Assembler {
         continue;
       }
       current.chunks.push(bytes);
+      joinLast(current.chunks, 0);
       current.end = end;
       return;
     }
@@ -185,3 +200,25 @@ export class Assembler {
 }
 
 const EMPTY_CHUNK = new Uint8Array(0);
+
+/** True when `inner`, at an end of its list, is small and its neighbour not larger: so every byte is copied a few times only. */
+function shouldJoin(outer: Uint8Array, inner: Uint8Array): boolean {
+  return outer.length <= SMALL_CHUNK_BYTES && inner.length <= outer.length;
+}
+
+/** Joins small chunks at the end of a list, down to index `first`. */
+function joinLast(chunks: Uint8Array[], first: number): void {
+  for (let last = chunks.length - 1; last > first; last--) {
+    if (!shouldJoin(chunks[last]!, chunks[last - 1]!)) return;
+    chunks[last - 1] = concatBytes(chunks[last - 1]!, chunks[last]!);
+    chunks.pop();
+  }
+}
+
+/** Joins small chunks at the start of a list. */
+function joinFirst(chunks: Uint8Array[]): void {
+  while (chunks.length > 1 && shouldJoin(chunks[0]!, chunks[1]!)) {
+    chunks[1] = concatBytes(chunks[0]!, chunks[1]!);
+    chunks.shift();
+  }
+}
