@@ -138,9 +138,13 @@ export function withPair(
   }, options);
 }
 
-/** Waits until `condition` holds, looking again after every few ms of real time; the limit is that of the test. */
+/** Waits until `condition` holds, looking again after every few ms of real time. @throws {Error} after {@link WAIT}. */
 export async function eventually(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
+  const end = performance.now() + WAIT.timeoutMs;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`still not true: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 /** Everything up to the end of a real stream. */

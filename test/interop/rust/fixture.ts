@@ -101,9 +101,16 @@ export function actorFor(connection: Connection): ConnectionActor {
   return actorOf.get(connection)!;
 }
 
-/** Waits until `condition` holds, looking again after every few ms of real time; the limit is that of the test. */
+/** Longer than any transfer that is waited for with {@link eventually}. */
+const EVENTUALLY_MS = 45_000;
+
+/** Waits until `condition` holds, looking again after every few ms of real time. @throws {Error} when it does not. */
 export async function eventually(condition: () => boolean | Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
+  const end = performance.now() + EVENTUALLY_MS;
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`still not true: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
 }
 
 /** Sends text on a new bidirectional stream and gives back what the peer answers. */

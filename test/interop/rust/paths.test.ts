@@ -86,6 +86,27 @@ async function secondPath(
   return { pair, events };
 }
 
+describe('I01: multipath is on only when both sides offer it', () => {
+  test.each(DIALLERS)('%s: both do', async (dialler) => {
+    const { ours, theirs } = await rust.pair(dialler, { their: NOQ });
+    await theirs.call('handshakeConfirmed');
+    await eventually(() => actorFor(ours).quic.multipath);
+    expect(theirs.facts['multipath']).toBe(true);
+  });
+
+  test.each(DIALLERS)('%s: we do not', async (dialler) => {
+    const { ours, theirs } = await rust.pair(dialler, {
+      our: { transport: { maxConcurrentPaths: undefined } },
+      their: NOQ,
+    });
+    await theirs.serve();
+    expect(await ask(ours, BULK)).toBe(BULK);
+    expect(actorFor(ours).quic.multipath).toBe(false);
+    expect(theirs.facts['multipath']).toBe(false);
+    await expect(theirs.call('openPath', { addr: '127.0.0.1:9' })).rejects.toThrow('not negotiated');
+  });
+});
+
 describe('I02: a second path', () => {
   test('we open it, data on both, we abandon one', async () => {
     const { pair, events } = await secondPath('we dial');
@@ -227,6 +248,20 @@ describe('network change', () => {
     const { addr } = await their.call<{ addr: string }>('rebind', { addr: '127.0.0.1:0' });
     expect(await askUs(theirs, BULK)).toBe(BULK);
     expect(ours.paths.some(({ remoteAddr }) => remoteAddr.text === addr)).toBe(true);
+  });
+
+  test('iroh moves without multipath: the path migrates (RFC 9000 §9)', async () => {
+    const { their, ours, theirs } = await rust.pair('iroh dials', {
+      our: { transport: { maxConcurrentPaths: undefined } },
+      their: NOQ,
+    });
+    const events = eventsOf(ours);
+    void echoAll(ours);
+    expect(await askUs(theirs, 'before')).toBe('before');
+    const { addr } = await their.call<{ addr: string }>('rebind', { addr: '127.0.0.1:0' });
+    expect(await askUs(theirs, BULK)).toBe(BULK);
+    await events.seen({ type: 'pathMigrated', path: 0 });
+    expect(ours.paths.map(({ id, remoteAddr }) => [id, remoteAddr.text])).toEqual([[0, addr]]);
   });
 
   test.each(DIALLERS)('%s: iroh hears of a change, data goes on', async (dialler) => {
