@@ -40,6 +40,9 @@ export class SendStream implements StreamListener {
   readonly #actor: ConnectionActor;
   readonly #writable: WaitQueue;
   readonly #stopped = new Deferred<number | undefined>();
+  readonly #is0Rtt: boolean;
+  /** Refusals of early data that came before this stream. */
+  readonly #earlyRejections: number;
   /** The write before, while it waits for room: writes keep their order. */
   #tail: Promise<void> | undefined;
   #stream: WritableStream<Uint8Array> | undefined;
@@ -49,6 +52,8 @@ export class SendStream implements StreamListener {
     this.#actor = actor;
     this.id = id;
     this.#writable = new WaitQueue(actor.clock);
+    this.#is0Rtt = actor.quic.streamIs0Rtt(id);
+    this.#earlyRejections = actor.earlyRejections;
     actor.listenSend(id, this);
   }
 
@@ -99,6 +104,7 @@ export class SendStream implements StreamListener {
   }
 
   #write(bytes: Uint8Array): number {
+    this.#checkNotRejected();
     try {
       const written = this.#actor.quic.writeStream(this.id, bytes);
       this.#actor.wake();
@@ -106,6 +112,12 @@ export class SendStream implements StreamListener {
     } catch (error) {
       throw this.#toWriteError(error);
     }
+  }
+
+  /** A stream that early data was refused on must not touch the one that has its number now. */
+  #checkNotRejected(): void {
+    if (this.#earlyRejections === this.#actor.earlyRejections) return;
+    throw new WriteError('WriteError.ZeroRttRejected', 'early data was refused');
   }
 
   #toWriteError(error: unknown): unknown {
@@ -152,13 +164,15 @@ export class SendStream implements StreamListener {
     this.#call(() => this.#actor.quic.resetStream(this.id, wireCode));
   }
 
-  #call(command: () => void): void {
+  #call<T>(command: () => T): T {
+    this.#checkNotRejected();
     try {
-      command();
+      return command();
     } catch (error) {
       throw this.#toWriteError(error);
+    } finally {
+      this.#actor.wake();
     }
-    this.#actor.wake();
   }
 
   /**
@@ -171,7 +185,7 @@ export class SendStream implements StreamListener {
 
   /** Higher goes first; streams of equal priority take turns. Default 0. */
   get priority(): number {
-    return this.#actor.quic.streamPriority(this.id);
+    return this.#call(() => this.#actor.quic.streamPriority(this.id));
   }
 
   /** @throws {WriteError} ClosedStream when the stream is done. */
@@ -181,24 +195,44 @@ export class SendStream implements StreamListener {
 
   /** True when the stream was opened before the handshake completed. */
   get is0Rtt(): boolean {
-    return this.#actor.quic.streamIs0Rtt(this.id);
+    return this.#is0Rtt;
   }
 
   /** The same stream for `pipeTo`: `close` finishes, `abort({ code })` resets. */
   get writable(): WritableStream<Uint8Array> {
     return (this.#stream ??= new WritableStream<Uint8Array>({
-      write: (chunk) => this.write(chunk),
+      write: async (chunk) => {
+        try {
+          await this.write(chunk);
+        } catch (error) {
+          // The stream of the application is over with this error: nobody else can end ours.
+          this.#resetIfStopped(error);
+          throw error;
+        }
+      },
       close: () => this.finish(),
       abort: (reason: unknown) => this.reset(codeOf(reason)),
     }));
   }
 
-  /** Finishes the stream unless it ended before. */
+  /** Finishes the stream unless it ended before; one that the peer stopped is reset with the peer's code. */
   [Symbol.dispose](): void {
     try {
       this.finish();
     } catch (error) {
       if (!(error instanceof WriteError)) throw error;
+      this.#resetIfStopped(error);
+    }
+  }
+
+  /** RFC 9000 §3.5: what the peer stopped is to be reset, so that both sides can forget it. */
+  #resetIfStopped(error: unknown): void {
+    if (!(error instanceof WriteError) || error.code !== 'WriteError.Stopped') return;
+    try {
+      this.reset(error.errorCode!);
+    } catch (again) {
+      // It was reset before.
+      if (!(again instanceof WriteError)) throw again;
     }
   }
 
@@ -219,6 +253,11 @@ export class SendStream implements StreamListener {
   }
 
   /** @internal */
+  onZeroRttRejected(): void {
+    this.#stopped.reject(new StoppedError('StoppedError.ZeroRttRejected', 'early data was refused'));
+    this.#writable.wakeAll();
+  }
+
   onConnectionLost(error: ConnectionError): void {
     this.#stopped.reject(
       new StoppedError('StoppedError.ConnectionLost', `connection lost: ${error.message}`, error),
@@ -234,6 +273,9 @@ export class RecvStream implements StreamListener {
   readonly #actor: ConnectionActor;
   readonly #readable: WaitQueue;
   readonly #reset = new Deferred<number | undefined>();
+  readonly #is0Rtt: boolean;
+  /** Refusals of early data that came before this stream. */
+  readonly #earlyRejections: number;
   #isEnded = false;
   #stream: ReadableStream<Uint8Array> | undefined;
 
@@ -242,6 +284,8 @@ export class RecvStream implements StreamListener {
     this.#actor = actor;
     this.id = id;
     this.#readable = new WaitQueue(actor.clock);
+    this.#is0Rtt = actor.quic.streamIs0Rtt(id);
+    this.#earlyRejections = actor.earlyRejections;
     actor.listenRecv(id, this);
   }
 
@@ -260,6 +304,7 @@ export class RecvStream implements StreamListener {
 
   #take(maxBytes: number): Uint8Array | null | undefined {
     if (this.#isEnded) return null;
+    this.#checkNotRejected();
     let data: Uint8Array | null | undefined;
     try {
       data = this.#actor.quic.readStream(this.id, maxBytes);
@@ -276,6 +321,11 @@ export class RecvStream implements StreamListener {
     this.#isEnded = true;
     this.#reset.resolve(undefined);
     this.#actor.forgetRecv(this.id);
+  }
+
+  #checkNotRejected(): void {
+    if (this.#earlyRejections === this.#actor.earlyRejections) return;
+    throw new ReadError('ReadError.ZeroRttRejected', 'early data was refused');
   }
 
   #toReadError(error: unknown): unknown {
@@ -349,18 +399,21 @@ export class RecvStream implements StreamListener {
   stop(code: number): void {
     const wireCode = toWireCode(code);
     if (this.#isEnded) throw new ReadError('ReadError.ClosedStream', 'the stream was read to its end before');
+    this.#checkNotRejected();
     try {
       this.#actor.quic.stopStream(this.id, wireCode);
     } catch (error) {
       throw this.#toReadError(error);
     }
+    this.#reset.resolve(undefined);
     this.#actor.forgetRecv(this.id);
     this.#readable.wakeAll();
     this.#actor.wake();
   }
 
   /**
-   * Resolves with the peer's code when a read met its reset, with `undefined` when the stream was read to its end.
+   * Resolves with the peer's code when a read met its reset, with `undefined` when the stream was read to its end
+   * or stopped by this side.
    * Rejects with ResetError when the connection ended before; never an unhandled rejection.
    */
   get resetReceived(): Promise<number | undefined> {
@@ -369,7 +422,7 @@ export class RecvStream implements StreamListener {
 
   /** True when the stream was opened before the handshake completed. */
   get is0Rtt(): boolean {
-    return this.#actor.quic.streamIs0Rtt(this.id);
+    return this.#is0Rtt;
   }
 
   /** The same stream for `pipeTo` and `pipeThrough`: `cancel({ code })` stops it. */
@@ -417,6 +470,11 @@ export class RecvStream implements StreamListener {
   }
 
   /** @internal */
+  onZeroRttRejected(): void {
+    this.#reset.reject(new ResetError('ResetError.ZeroRttRejected', 'early data was refused'));
+    this.#readable.wakeAll();
+  }
+
   onConnectionLost(error: ConnectionError): void {
     this.#reset.reject(
       new ResetError('ResetError.ConnectionLost', `connection lost: ${error.message}`, error),

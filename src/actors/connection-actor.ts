@@ -19,6 +19,8 @@ export interface StreamListener {
   onReady(): void;
   onStopped?(code: bigint): void;
   onFinished?(): void;
+  /** Early data was refused: the stream never existed, and another one may get its number. */
+  onZeroRttRejected(): void;
   onConnectionLost(error: ConnectionError): void;
 }
 
@@ -46,6 +48,8 @@ export class ConnectionActor implements ConnectionListener {
   readonly #senders = new Map<StreamId, StreamListener>();
   readonly #receivers = new Map<StreamId, StreamListener>();
   #error: ConnectionError | undefined;
+  /** Counts refusals of early data. Streams of before one must not touch those of after it, which reuse their numbers. */
+  earlyRejections = 0;
 
   constructor(quic: QuicConnection, driver: EngineDriver, log: Log) {
     this.quic = quic;
@@ -73,11 +77,13 @@ export class ConnectionActor implements ConnectionListener {
   }
 
   listenSend(id: StreamId, listener: StreamListener): void {
-    this.#senders.set(id, listener);
+    if (this.closed.isSettled) listener.onConnectionLost(this.error!);
+    else this.#senders.set(id, listener);
   }
 
   listenRecv(id: StreamId, listener: StreamListener): void {
-    this.#receivers.set(id, listener);
+    if (this.closed.isSettled) listener.onConnectionLost(this.error!);
+    else this.#receivers.set(id, listener);
   }
 
   forgetRecv(id: StreamId): void {
@@ -125,7 +131,7 @@ export class ConnectionActor implements ConnectionListener {
         this.#log.write('connection', () => `${this.#name} connected${facts(this.quic)}`);
         return;
       case 'zeroRttRejected':
-        this.earlyVerdict.resolve(false);
+        this.#onZeroRttRejected();
         return;
       case 'closed':
         this.#onClosed(event.reason);
@@ -148,6 +154,15 @@ export class ConnectionActor implements ConnectionListener {
       case 'draining':
         return;
     }
+  }
+
+  #onZeroRttRejected(): void {
+    this.earlyVerdict.resolve(false);
+    this.earlyRejections++;
+    const listeners = [...this.#senders.values(), ...this.#receivers.values()];
+    this.#senders.clear();
+    this.#receivers.clear();
+    for (const listener of listeners) listener.onZeroRttRejected();
   }
 
   /** How log lines call this connection: its number and side. */
@@ -180,8 +195,11 @@ export class ConnectionActor implements ConnectionListener {
     this.handshakeData.reject(error);
     this.connected.reject(error);
     this.earlyVerdict.resolve(false);
+    this.closed.resolve(reason);
     for (const listener of this.#senders.values()) listener.onConnectionLost(error);
     for (const listener of this.#receivers.values()) listener.onConnectionLost(error);
+    this.#senders.clear();
+    this.#receivers.clear();
     for (const dir of ['bi', 'uni'] as const) {
       this.streamOpened[dir].wakeAll();
       this.streamsAvailable[dir].wakeAll();
@@ -189,7 +207,6 @@ export class ConnectionActor implements ConnectionListener {
     this.datagramReceived.wakeAll();
     this.datagramsUnblocked.wakeAll();
     this.pathEvents$.complete();
-    this.closed.resolve(reason);
   }
 }
 

@@ -14,6 +14,15 @@ export interface WaitOptions {
   readonly timeoutMs?: number | undefined;
 }
 
+/** What the next of several waits may take. */
+interface RestOptions extends WaitOptions {
+  /** The whole limit, for the error. */
+  readonly totalMs?: number | undefined;
+}
+
+/** Longer limits are none: timers of 2^31 ms and more would fire at once. */
+const MAX_TIMEOUT_MS = 0x7fff_ffff;
+
 interface Waiter {
   resolve: () => void;
   reject: (reason: unknown) => void;
@@ -35,17 +44,23 @@ export class WaitQueue {
   }
 
   /** Resolves at the next {@link wakeOne} or {@link wakeAll}; rejects with the abort reason or a TimeoutError. */
-  wait(options: WaitOptions = {}): Promise<void> {
-    const { signal, timeoutMs } = options;
+  wait(options: RestOptions = {}): Promise<void> {
+    const { signal, totalMs } = options;
+    const timeoutMs = options.timeoutMs! > MAX_TIMEOUT_MS ? undefined : options.timeoutMs;
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
     return new Promise<void>((resolve, reject) => {
       const waiter: Waiter = { resolve, reject, release: nothing };
-      if (signal !== undefined || timeoutMs !== undefined) this.#limit(waiter, signal, timeoutMs);
+      if (signal !== undefined || timeoutMs !== undefined) this.#limit(waiter, signal, timeoutMs, totalMs);
       this.#waiters.push(waiter);
     });
   }
 
-  #limit(waiter: Waiter, signal: AbortSignal | undefined, timeoutMs: number | undefined): void {
+  #limit(
+    waiter: Waiter,
+    signal: AbortSignal | undefined,
+    timeoutMs: number | undefined,
+    totalMs = timeoutMs,
+  ): void {
     const giveUp = (reason: unknown): void => {
       waiter.release();
       const index = this.#waiters.indexOf(waiter);
@@ -56,7 +71,7 @@ export class WaitQueue {
     const timer =
       timeoutMs === undefined
         ? undefined
-        : this.#clock.setTimeout(() => giveUp(new TimeoutError(timeoutMs)), timeoutMs);
+        : this.#clock.setTimeout(() => giveUp(new TimeoutError(totalMs!)), timeoutMs);
     signal?.addEventListener('abort', onAbort, { once: true });
     waiter.release = () => {
       signal?.removeEventListener('abort', onAbort);
@@ -86,10 +101,11 @@ function nothing(): void {
 }
 
 /** How much of a `timeoutMs` is left for the next of several waits. */
-export function deadlineOf(clock: Clock, options: WaitOptions): () => WaitOptions {
-  if (options.timeoutMs === undefined) return () => options;
-  const end = clock.now() + options.timeoutMs;
-  return () => ({ signal: options.signal, timeoutMs: Math.max(0, end - clock.now()) });
+export function deadlineOf(clock: Clock, options: RestOptions): () => RestOptions {
+  const { signal, timeoutMs, totalMs = timeoutMs } = options;
+  if (timeoutMs === undefined) return () => options;
+  const end = clock.now() + timeoutMs;
+  return () => ({ signal, timeoutMs: Math.max(0, end - clock.now()), totalMs });
 }
 
 /** Waits for `promise` as long as `options` allow. @throws the abort reason, or a TimeoutError. */
