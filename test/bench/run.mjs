@@ -3,6 +3,7 @@
 import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { packetProfile } from './packet-profile.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -123,6 +124,8 @@ const benches = {
         return (after.rssKiB - before.rssKiB) / 1000;
       }),
   },
+  'growth-connections': growth('connections', 10_000),
+  'growth-streams': growth('streams', 10_000),
   'idle-cpu': {
     unit: 'ms/s',
     higherIsBetter: false,
@@ -144,6 +147,23 @@ const benches = {
   },
 };
 
+/** How much dearer a packet gets beside `count` idle connections or open streams. */
+function growth(kind, count) {
+  return {
+    unit: `× beside ${count.toLocaleString('en')}`,
+    higherIsBetter: false,
+    only: ['iroh-ts'],
+    run: () =>
+      new Promise((resolve, reject) => {
+        const child = fork(fileURLToPath(new URL('./growth.mjs', import.meta.url)), [kind, String(count)], {
+          execArgv: ['--expose-gc', '--max-old-space-size=4096'],
+        });
+        child.once('message', ({ ratio }) => resolve(ratio));
+        child.once('exit', (code) => reject(new Error(`growth.mjs ended with code ${code}`)));
+      }),
+  };
+}
+
 const idleCpu = (peer, options) =>
   pair(peer, 'idle', { count: 1000, ...options }, async (server, client, address) => {
     await client.ask({ address });
@@ -158,11 +178,16 @@ const idleCpu = (peer, options) =>
 const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 const format = (value) => (value >= 1000 ? Math.round(value).toLocaleString('en') : value.toPrecision(3));
 
-const names = positionals.length > 0 ? positionals : Object.keys(benches);
+const names = positionals.length > 0 ? positionals : [...Object.keys(benches), 'packet-profile'];
 console.log(`node ${process.version}, ${runs} runs each, peers in turn: median (min to max)`);
 for (const name of names) {
+  if (name === 'packet-profile') {
+    await packetProfile(start);
+    continue;
+  }
   const bench = benches[name];
-  if (!bench) throw new Error(`no bench ${name}; there are ${Object.keys(benches).join(', ')}`);
+  if (!bench)
+    throw new Error(`no bench ${name}; there are ${[...Object.keys(benches), 'packet-profile'].join(', ')}`);
   const figures = new Map();
   for (let run = 0; run < runs; run++) {
     for (const peer of peers) {

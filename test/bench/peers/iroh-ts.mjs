@@ -1,5 +1,5 @@
 // iroh-ts as a benchmark peer, from dist/.
-import { Endpoint } from '../../../dist/index.js';
+import { Endpoint, EndpointAddr } from '../../../dist/index.js';
 
 const decoder = new TextDecoder();
 
@@ -56,7 +56,8 @@ export async function serve(options = {}) {
 }
 
 /** A dialling endpoint. */
-export async function client(address, options = {}) {
+export async function client(ticket, options = {}) {
+  const address = EndpointAddr.from(ticket);
   const endpoint = await Endpoint.bind({
     preset: 'minimal',
     bind: ['127.0.0.1:0'],

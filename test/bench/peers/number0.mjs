@@ -57,9 +57,10 @@ export async function serve() {
 export async function client(address) {
   const endpoint = await bind([]);
   const { id, addrs } = JSON.parse(address);
+  const remote = new EndpointAddr(EndpointId.fromString(id), null, addrs);
   return {
     async connect(alpn) {
-      const connection = await endpoint.connect(remoteAddr(id, addrs), bytesOf(alpn));
+      const connection = await endpoint.connect(remote, bytesOf(alpn));
       return {
         async echo(bytes) {
           const { send, recv } = await connection.openBi();
@@ -76,8 +77,4 @@ export async function client(address) {
     },
     close: () => endpoint.close(),
   };
-}
-
-function remoteAddr(id, addrs) {
-  return new EndpointAddr(EndpointId.fromString(id), null, addrs);
 }
