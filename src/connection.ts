@@ -211,7 +211,7 @@ export class Connection {
 
   /**
    * Queues a datagram; when the queue is full the oldest ones make room.
-   * @throws {SendDatagramError} UnsupportedByPeer, TooLarge, ConnectionLost.
+   * @throws {SendDatagramError} UnsupportedByPeer, Disabled, TooLarge, ConnectionLost.
    */
   sendDatagram(bytes: Uint8Array): void {
     this.#checkDatagram(bytes);
@@ -239,6 +239,9 @@ export class Connection {
         `connection lost: ${error.message}`,
         error,
       );
+    }
+    if (!quic.takesDatagrams) {
+      throw new SendDatagramError('SendDatagramError.Disabled', 'datagrams are switched off on this side');
     }
     const limit = quic.maxDatagramSize;
     if (limit === undefined) {

@@ -248,8 +248,9 @@ function toQlogFactory(qlog: EndpointOptions['qlog']): QlogFactory | undefined {
   return typeof qlog === 'string' ? qlogToFolder(qlog) : qlog;
 }
 
+/** A copy: `slice` of a Buffer would be a view. */
 function toAlpn(alpn: Alpn): Uint8Array {
-  return typeof alpn === 'string' ? utf8(alpn) : alpn.slice();
+  return typeof alpn === 'string' ? utf8(alpn) : new Uint8Array(alpn);
 }
 
 function refusal(

@@ -47,6 +47,8 @@ export class ConnectionActor implements ConnectionListener {
   readonly #log: Log;
   readonly #senders = new Map<StreamId, StreamListener>();
   readonly #receivers = new Map<StreamId, StreamListener>();
+  /** Codes of streams that the peer stopped before the application accepted them: at most as many as it may open. */
+  readonly #stoppedUnseen = new Map<StreamId, bigint>();
   #error: ConnectionError | undefined;
   /** Counts refusals of early data. Streams of before one must not touch those of after it, which reuse their numbers. */
   earlyRejections = 0;
@@ -79,6 +81,10 @@ export class ConnectionActor implements ConnectionListener {
   listenSend(id: StreamId, listener: StreamListener): void {
     if (this.closed.isSettled) listener.onConnectionLost(this.error!);
     else this.#senders.set(id, listener);
+    const stopped = this.#stoppedUnseen.get(id);
+    if (stopped === undefined) return;
+    this.#stoppedUnseen.delete(id);
+    listener.onStopped?.(stopped);
   }
 
   listenRecv(id: StreamId, listener: StreamListener): void {
@@ -103,7 +109,7 @@ export class ConnectionActor implements ConnectionListener {
         this.#senders.get(event.id)?.onReady();
         return;
       case 'streamStopped':
-        this.#senders.get(event.id)?.onStopped?.(event.code);
+        this.#onStopped(event.id, event.code);
         return;
       case 'streamFinished':
         this.#senders.get(event.id)?.onFinished?.();
@@ -154,6 +160,12 @@ export class ConnectionActor implements ConnectionListener {
       case 'draining':
         return;
     }
+  }
+
+  #onStopped(id: StreamId, code: bigint): void {
+    const listener = this.#senders.get(id);
+    if (listener === undefined) this.#stoppedUnseen.set(id, code);
+    else listener.onStopped?.(code);
   }
 
   #onZeroRttRejected(): void {

@@ -85,10 +85,17 @@ export class IrohError extends Error {
         typeof value === 'bigint' ? value.toString() : value instanceof Uint8Array ? [...value] : value;
     }
     if (this.cause instanceof IrohError) json['cause'] = this.cause.toJSON();
-    else if (this.cause instanceof Error)
-      json['cause'] = { name: this.cause.name, message: this.cause.message };
+    else if (isErrorLike(this.cause)) {
+      const { name, message, code } = this.cause;
+      json['cause'] = typeof code === 'string' ? { name, code, message } : { name, message };
+    }
     return json;
   }
+}
+
+/** Errors of other realms (a frame, a VM context) are no instances of our `Error`. */
+function isErrorLike(value: unknown): value is { name: string; message: string; code?: unknown } {
+  return typeof value === 'object' && value !== null && 'name' in value && 'message' in value;
 }
 
 /** True for errors of this library; with `code`, for those of this code or family (`'ConnectError'`). */

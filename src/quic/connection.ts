@@ -183,7 +183,7 @@ class Connection implements HostedConnection {
     this.#handshake = new Handshake(core, this.#recovery, this.#multipath, cids);
     dispatch.connect(this.#handshake, this.#recovery, this.#multipath);
     this.#reader = new PacketReader(core, dispatch, this.#handshake, this.#multipath);
-    this.#builder = new PacketBuilder(core, this.#handshake);
+    this.#builder = new PacketBuilder(core);
     const frames = new FrameWriter(core, this.#builder);
     this.#writer = new PacketWriter(core, this.#handshake, this.#builder, frames);
     this.#deadlines = new Deadlines(core, this.#recovery, this.#multipath, this.#handshake);
@@ -351,6 +351,10 @@ class Connection implements HostedConnection {
     return this.#core.streams.is0Rtt(id);
   }
 
+  get takesDatagrams(): boolean {
+    return this.#core.datagrams.isEnabled;
+  }
+
   get maxDatagramSize(): number | undefined {
     const path = this.#core.paths.dataPath(true);
     if (path === undefined) return undefined;
@@ -376,7 +380,7 @@ class Connection implements HostedConnection {
 
   close(code: bigint, reason: Uint8Array, now: Millis): void {
     this.#core.closeLocally(
-      { type: 'application', code, reason: reason.slice() },
+      { type: 'application', code, reason: new Uint8Array(reason) },
       { type: 'locallyClosed' },
       now,
     );

@@ -78,7 +78,8 @@ export class Datagrams {
       this.#outgoingBytes -= this.#outgoing.shift()!.length + ENTRY_BYTES;
       this.dropped++;
     }
-    this.#outgoing.push(bytes.slice());
+    // Not `slice`, which makes a view of a Buffer.
+    this.#outgoing.push(new Uint8Array(bytes));
     this.#outgoingBytes += cost;
     return true;
   }

@@ -224,6 +224,8 @@ export interface QuicConnection {
   /** True when the stream was opened before the handshake completed. */
   streamIs0Rtt(id: StreamId): boolean;
 
+  /** False when datagrams are switched off on this side. */
+  readonly takesDatagrams: boolean;
   /** Bytes that fit into one DATAGRAM now; undefined when the peer does not take any. */
   readonly maxDatagramSize: number | undefined;
   /** Bytes free in the outgoing queue. */
