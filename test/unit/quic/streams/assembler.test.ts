@@ -58,7 +58,7 @@ describe('against a naive twin', () => {
             real.insert(offset, packet.subarray(8, 8 + length));
             naive.insert(offset, piece(offset, length));
           } else {
-            expect(real.read(step.max)).toEqual(naive.read(step.max));
+            expect(real.read(step.max)?.join()).toBe(naive.read(step.max)?.join());
             expect(real.readOffset).toBe(naive.readOffset);
           }
         }
@@ -68,7 +68,7 @@ describe('against a naive twin', () => {
         const left = real.read(10_000);
         expect(left).toEqual(rest === 0 ? undefined : piece(real.readOffset - rest, rest));
       }),
-      { numRuns: 1_000 },
+      { numRuns: 300 },
     );
   });
 });
@@ -80,12 +80,12 @@ describe('limits', () => {
     expect(() => assembler.insert(2 * MAX_RUNS + 2, piece(2 * MAX_RUNS + 2, 1))).toThrow('too many gaps');
     for (let i = 0; i <= MAX_RUNS; i++) assembler.insert(2 * i, piece(2 * i, 2));
     expect(assembler.readable).toBe(2 * MAX_RUNS + 2);
-    expect(assembler.read(1_000_000)).toEqual(piece(0, 2 * MAX_RUNS + 2));
+    expect(Buffer.compare(assembler.read(1_000_000)!, piece(0, 2 * MAX_RUNS + 2))).toBe(0);
   });
 
   test('bytes that come one at a time do not cost an object each', () => {
     // A peer may send a window in frames of one byte: what is kept must stay within a small factor of what arrived.
-    const count = 200_000;
+    const count = 50_000;
     for (const order of ['ascending', 'descending'] as const) {
       const assembler = new Assembler();
       const packet = new Uint8Array(1_200);
@@ -96,7 +96,7 @@ describe('limits', () => {
       }
       expect(assembler.readable).toBe(count);
       expect(assembler.chunkCount).toBeLessThan(count / 50);
-      expect(assembler.read(count)).toEqual(piece(0, count));
+      expect(Buffer.compare(assembler.read(count)!, piece(0, count))).toBe(0);
     }
   });
 
