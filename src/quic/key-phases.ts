@@ -21,10 +21,12 @@ export interface OpenedPacket {
   payload: Uint8Array;
   /** The packet is the first of the peer's next phase: call {@link KeyPhases.onPeerUpdate}. */
   isPeerUpdate: boolean;
+  /** The packet is the first that shows the peer in the current phase: old keys may go after a while (RFC 9001 §6.5). */
+  isFirstOfPhase: boolean;
 }
 
 /** What {@link KeyPhases.open} returns: one record for all connections, so that an idle one does not keep its last packet. */
-const openedPacket: OpenedPacket = { payload: EMPTY, isPeerUpdate: false };
+const openedPacket: OpenedPacket = { payload: EMPTY, isPeerUpdate: false, isFirstOfPhase: false };
 
 /** Read and write keys of the current 1-RTT phase, and what is kept of its neighbours. */
 export class KeyPhases {
@@ -37,6 +39,8 @@ export class KeyPhases {
   /** A packet of the current phase was acknowledged: another update may start (RFC 9001 §6.1). */
   #acknowledged = false;
   #previousRead: PacketKeys | undefined;
+  /** A packet of the current phase was received: the peer knows of it. */
+  #hasReceived = false;
   #nextRead: PacketKeys | undefined;
   #sentInPhase = 0;
   #failedOpens = 0;
@@ -83,6 +87,7 @@ export class KeyPhases {
     this.phase = this.phase === 0 ? 1 : 0;
     this.updates++;
     this.#acknowledged = false;
+    this.#hasReceived = false;
     this.#sentInPhase = 0;
     this.#updateAfter = this.write.confidentialityLimit - UPDATE_MARGIN_PACKETS;
   }
@@ -109,9 +114,11 @@ export class KeyPhases {
     let keys = this.read;
     let payload: Uint8Array | undefined;
     opened.isPeerUpdate = false;
+    opened.isFirstOfPhase = false;
     if (phaseBit === this.phase) {
       keys.writeNonce(job.nonce, path, packetNumber);
       payload = keys.aead.open(job);
+      if (!this.#hasReceived && payload !== undefined) this.#hasReceived = opened.isFirstOfPhase = true;
     } else {
       // With several paths, late packets of the old phase arrive among new ones; the number alone does not tell which
       // it is, so try the old keys first, then the next ones.
@@ -149,10 +156,11 @@ export class KeyPhases {
     }
     if (!isNewest) throw new TransportError('KEY_UPDATE_ERROR', 'packet number of a new key phase goes back');
     this.#advance(this.#next());
+    this.#hasReceived = true;
   }
 
-  /** Forgets the keys of the phase before (RFC 9001 §6.5). */
+  /** Forgets the keys of the phase before, unless the peer may still be in it (RFC 9001 §6.5). */
   discardPrevious(): void {
-    this.#previousRead = undefined;
+    if (this.#hasReceived) this.#previousRead = undefined;
   }
 }

@@ -12,7 +12,6 @@ import type { Millis } from '../base/clock.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import type { ConnectionCore } from './connection-core.ts';
 import type { Transmit } from './engine.ts';
-import type { Handshake } from './handshake.ts';
 import type { Path } from './paths/path.ts';
 import type { SentPacket } from './recovery/sent-packets.ts';
 import type { SentFrame } from './sent-frame.ts';
@@ -78,7 +77,6 @@ export const NO_PROBE: PacketKind = { isMtuProbe: false, isPathProbe: false };
 /** Builds, protects and records the packets of one connection. */
 export class PacketBuilder {
   readonly #core: ConnectionCore;
-  readonly #handshake: Handshake;
   #jobCount = 0;
   #jobKeys: PacketKeys | undefined;
   #keyUpdateWanted = false;
@@ -87,9 +85,8 @@ export class PacketBuilder {
   /** A frame of the open packet asks for an acknowledgment. */
   ackEliciting = false;
 
-  constructor(core: ConnectionCore, handshake: Handshake) {
+  constructor(core: ConnectionCore) {
     this.#core = core;
-    this.#handshake = handshake;
   }
 
   /** True when no more 1-RTT packets fit into the batch. */
@@ -262,7 +259,7 @@ export class PacketBuilder {
     const phases = core.crypto.oneRtt!;
     if ((phases.onPacketSent() || this.#keyUpdateWanted) && core.confirmed && phases.update()) {
       this.#keyUpdateWanted = false;
-      this.#onKeyUpdate(now);
+      this.#onKeyUpdate();
     }
   }
 
@@ -272,9 +269,8 @@ export class PacketBuilder {
   }
 
   /** This side moved to new keys: all paths flip together. */
-  #onKeyUpdate(now: Millis): void {
+  #onKeyUpdate(): void {
     for (const path of this.#core.paths.list) path.space.firstInKeyPhase = path.space.next;
-    this.#handshake.scheduleKeyDiscard(now);
   }
 
   #record(

@@ -312,6 +312,8 @@ export class PacketReader {
     if ((bytes[at]! & SHORT_RESERVED_BITS) !== 0) {
       throw new TransportError('PROTOCOL_VIOLATION', 'reserved bits are set');
     }
+    // RFC 9001 §6.5: the time for old keys counts from the first packet of the new phase, whoever started it.
+    if (opened.isFirstOfPhase && phases.holdsPrevious) this.#handshake.scheduleKeyDiscard(now);
     if (opened.isPeerUpdate) {
       phases.onPeerUpdate(packetNumber > largest);
       for (const each of core.paths.list) each.space.firstInKeyPhase = each.space.next;

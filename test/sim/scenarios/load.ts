@@ -147,10 +147,12 @@ export const keyUpdates: Scenario = {
       transport: { keyUpdateAfterPackets: { min: 3, max: 10 } },
     });
     const both = pair.connect();
-    const finish = startExchange(pair, both, { streams: 12, maxBytes: 80_000 });
+    const finish = startExchange(pair, both, { streams: 8, maxBytes: 60_000 });
     // Old keys stay for three PTOs, and no update may start while they do: a few per second is as fast as it goes.
     for (let i = 0; i < 60; i++) {
       pair.runFor(pair.rng.below(80));
+      // A phase is over when packets of it went both ways.
+      if (i % 5 === 0) both.client.openSoon('uni', (id) => both.client.send(id, pair.bytes(1_000)));
       if (pair.rng.chance(0.5)) both.client.quic.forceKeyUpdate();
       if (pair.rng.chance(0.5)) both.server.quic.forceKeyUpdate();
     }

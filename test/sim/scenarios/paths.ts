@@ -49,12 +49,12 @@ export const migration: Scenario = {
 
 export const networkChange: Scenario = {
   name: 'network-change',
-  claim: 'with multipath, the client changes networks: it replaces the path and data goes on',
+  claim: 'with multipath, the client changes networks: it replaces the path, and data goes on at once',
   run(seed) {
     const pair = new Pair({ seed, links: [delay(20), loss(0.02)] });
     const both = pair.connect();
     pair.runFor(500);
-    const finish = startExchange(pair, both, { streams: 8, maxBytes: 60_000 });
+    const finish = startExchange(pair, both, { streams: 8, maxBytes: 60_000, withinMs: 10_000 });
     pair.runFor(pair.rng.between(0, 300));
     pair.client.unbind(pair.client.addr);
     pair.client.bind(0, CLIENT_SECOND_IP);
