@@ -95,7 +95,7 @@ export class Datagrams {
       const data = this.#outgoing[0]!;
       const size = 1 + varintSize(data.length) + data.length;
       if (size > w.room) {
-        if (!empty) return;
+        if (!empty) break;
         // The MTU shrank since it was queued (RFC 9221 §5: drop it).
         this.#outgoing.shift();
         this.#outgoingBytes -= data.length + ENTRY_BYTES;
