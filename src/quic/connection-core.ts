@@ -35,6 +35,12 @@ export const LOCAL_MAX_ACK_DELAY_MS = 25;
 /** Our own ack_delay_exponent: the default. */
 export const LOCAL_ACK_DELAY_EXPONENT = 3;
 
+/**
+ * Keep-alives wait for multiples of this, ms, so that those of many connections fall due together: one wake-up and one burst
+ * for all. A thousand idle connections would otherwise wake both processes four hundred times a second.
+ */
+export const KEEP_ALIVE_GRID_MS = 100;
+
 /** The shared heart of a connection. */
 export class ConnectionCore implements CidIssuer {
   readonly host: ConnectionHost;
@@ -180,8 +186,12 @@ export class ConnectionCore implements CidIssuer {
   /** Restarts the keep-alive timers: silence in both directions is what they end. */
   restartKeepAlive(path: Path | undefined, now: Millis): void {
     const interval = this.config.keepAliveIntervalMs;
-    if (this.state === 'established') this.keepAliveAt = interval === undefined ? Infinity : now + interval;
-    if (path?.keepAliveMs !== undefined && this.multipath) path.keepAliveAt = now + path.keepAliveMs;
+    if (this.state === 'established') {
+      this.keepAliveAt = interval === undefined ? Infinity : keepAliveDeadline(this.side, interval, now);
+    }
+    if (path?.keepAliveMs !== undefined && this.multipath) {
+      path.keepAliveAt = keepAliveDeadline(this.side, path.keepAliveMs, now);
+    }
   }
 
   // --- the end --------------------------------------------------------------------------------------------------
@@ -303,4 +313,16 @@ export class ConnectionCore implements CidIssuer {
     this.host.drained(this.self);
     this.emit({ type: 'drained' });
   }
+}
+
+/**
+ * About `interval` after `now`, on the grid. Clients come up to a step early and servers one to two steps late: what one side
+ * sends spares the other its own, which it could not if both were due at once.
+ */
+function keepAliveDeadline(side: Side, interval: Millis, now: Millis): Millis {
+  const at = now + interval;
+  // Short intervals are somebody's wish for exactness.
+  if (interval < 10 * KEEP_ALIVE_GRID_MS) return at;
+  const step = Math.floor(at / KEEP_ALIVE_GRID_MS) + (side === 'client' ? 0 : 2);
+  return step * KEEP_ALIVE_GRID_MS;
 }

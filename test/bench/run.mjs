@@ -138,10 +138,10 @@ const benches = {
     run: (peer) =>
       idleCpu(peer, {
         transport: {
-          keepAliveIntervalMs: undefined,
-          pathKeepAliveIntervalMs: undefined,
+          keepAliveIntervalMs: null,
+          pathKeepAliveIntervalMs: null,
           maxIdleTimeoutMs: 120_000,
-          pathMaxIdleTimeoutMs: undefined,
+          pathMaxIdleTimeoutMs: null,
         },
       }),
   },

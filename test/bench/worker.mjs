@@ -2,7 +2,11 @@
 import { readFileSync } from 'node:fs';
 
 const [role, peerName, workload, optionsJson] = process.argv.slice(2);
+// JSON has no undefined; null stands for it.
 const options = JSON.parse(optionsJson ?? '{}');
+for (const [name, value] of Object.entries(options.transport ?? {})) {
+  if (value === null) options.transport[name] = undefined;
+}
 const peer = await import(`./peers/${peerName}.mjs`);
 const now = () => performance.now();
 const rss = () => {
