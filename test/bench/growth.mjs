@@ -1,5 +1,5 @@
 // `growth.mjs connections|streams COUNT`, forked by run.mjs: CPU per packet of a transfer between two engines in one process,
-// alone and beside COUNT idle connections or open streams. Sends the ratio of the two.
+// alone and beside COUNT idle connections or open streams. Sends the ratio of the two as `value`.
 import { EnginePair } from './engine-pair.mjs';
 
 const [kind, countText] = process.argv.slice(2);
@@ -81,5 +81,5 @@ if (kind === 'connections') {
 }
 globalThis.gc?.();
 const beside = median();
-process.send({ ratio: beside / alone, aloneUs: alone, besideUs: beside });
+process.send({ value: beside / alone, aloneUs: alone, besideUs: beside });
 process.disconnect();

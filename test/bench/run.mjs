@@ -15,7 +15,7 @@ const worker = fileURLToPath(new URL('./worker.mjs', import.meta.url));
 
 function start(role, peer, workload, options, execArgv = ['--expose-gc']) {
   const child = fork(worker, [role, peer, workload, JSON.stringify(options)], {
-    execArgv,
+    execArgv: ['--no-deprecation', ...execArgv],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const next = () =>
@@ -67,6 +67,8 @@ const benches = {
         return (last.bytes - first.bytes) / (last.at - first.at) / 1000;
       }),
   },
+  'from-real-iroh': script('MB/s', true, 'native-bulk.mjs', ['source']),
+  'to-real-iroh': script('MB/s', true, 'native-bulk.mjs', ['sink']),
   'handshakes-1': {
     unit: '/s',
     higherIsBetter: true,
@@ -124,8 +126,8 @@ const benches = {
         return (after.rssKiB - before.rssKiB) / 1000;
       }),
   },
-  'growth-connections': growth('connections', 10_000),
-  'growth-streams': growth('streams', 10_000),
+  'growth-connections': script('× beside 10,000', false, 'growth.mjs', ['connections', '10000']),
+  'growth-streams': script('× beside 10,000', false, 'growth.mjs', ['streams', '10000']),
   'idle-cpu': {
     unit: 'ms/s',
     higherIsBetter: false,
@@ -147,19 +149,19 @@ const benches = {
   },
 };
 
-/** How much dearer a packet gets beside `count` idle connections or open streams. */
-function growth(kind, count) {
+/** A figure that a script of its own finds out and sends as `value`; only of iroh-ts. */
+function script(unit, higherIsBetter, file, args) {
   return {
-    unit: `× beside ${count.toLocaleString('en')}`,
-    higherIsBetter: false,
+    unit,
+    higherIsBetter,
     only: ['iroh-ts'],
     run: () =>
       new Promise((resolve, reject) => {
-        const child = fork(fileURLToPath(new URL('./growth.mjs', import.meta.url)), [kind, String(count)], {
-          execArgv: ['--expose-gc', '--max-old-space-size=4096'],
+        const child = fork(fileURLToPath(new URL(`./${file}`, import.meta.url)), args, {
+          execArgv: ['--expose-gc', '--max-old-space-size=4096', '--no-deprecation'],
         });
-        child.once('message', ({ ratio }) => resolve(ratio));
-        child.once('exit', (code) => reject(new Error(`growth.mjs ended with code ${code}`)));
+        child.once('message', ({ value }) => resolve(value));
+        child.once('exit', (code) => reject(new Error(`${file} ended with code ${code}`)));
       }),
   };
 }
