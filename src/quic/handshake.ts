@@ -258,7 +258,8 @@ export class Handshake implements HandshakeListener {
 
   onDiscardKeys(): void {
     const { crypto } = this.#core;
-    crypto.oneRtt?.discardPrevious();
+    // The timer may be that of the 0-RTT keys.
+    if (crypto.oneRtt?.peerFollowed === true) crypto.oneRtt.discardPrevious();
     if (this.#core.confirmed) crypto.zeroRtt = undefined;
   }
 

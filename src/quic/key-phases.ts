@@ -159,8 +159,13 @@ export class KeyPhases {
     this.#hasReceived = true;
   }
 
-  /** Forgets the keys of the phase before, unless the peer may still be in it (RFC 9001 §6.5). */
+  /** False while the peer may still be in the phase before. */
+  get peerFollowed(): boolean {
+    return this.#hasReceived;
+  }
+
+  /** Forgets the keys of the phase before (RFC 9001 §6.5). */
   discardPrevious(): void {
-    if (this.#hasReceived) this.#previousRead = undefined;
+    this.#previousRead = undefined;
   }
 }

@@ -248,6 +248,9 @@ export class SimConnection {
 
   /** `streamReadable` comes after a read that found nothing. */
   #expect(id: StreamId, dir: Direction): void {
-    if (dir === 'bi' && this.isReading) this.#read(id);
+    if (dir === 'uni') return;
+    // Known from now on, so that a later `readAll` finds it.
+    this.inbound(id);
+    if (this.isReading) this.#read(id);
   }
 }

@@ -316,7 +316,12 @@ export class SimHost {
   receive(datagram: SimDatagram): void {
     const inside = this.nat === undefined ? datagram : this.nat.inbound(datagram);
     if (inside === undefined) return;
-    this.#network.pass(this.#downNodes, 0, inside, (arrived) => this.#sockets.get(arrived.to)?.(arrived));
+    this.#network.pass(this.#downNodes, 0, inside, (arrived) => this.deliver(arrived));
+  }
+
+  /** To the socket, past everything that lies in front of it. */
+  deliver(datagram: SimDatagram): void {
+    this.#sockets.get(datagram.to)?.(datagram);
   }
 }
 
