@@ -1,0 +1,17 @@
+import type { Target } from '../target.ts';
+import { connection } from './connection.ts';
+import { datagram } from './datagram.ts';
+import { frame } from './frame.ts';
+import { ticket } from './ticket.ts';
+import { tlsMessage } from './tls-message.ts';
+import { transportParameters } from './transport-parameters.ts';
+
+/** By name: what `npm run fuzz` takes. */
+export const TARGETS: readonly Target[] = [
+  datagram,
+  frame,
+  transportParameters,
+  tlsMessage,
+  ticket,
+  connection,
+];
