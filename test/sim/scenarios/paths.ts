@@ -116,6 +116,35 @@ export const dyingPath: Scenario = {
   },
 };
 
+export const quietSide: Scenario = {
+  name: 'quiet-side',
+  claim:
+    'the path with the data dies, and one side keeps alive by answering only: its answers take the path that works',
+  run(seed) {
+    const pair = new Pair({
+      seed,
+      links: [delay(15), loss(0.01)],
+      clientTransport: { keepAliveIntervalMs: undefined, pathKeepAliveIntervalMs: undefined },
+    });
+    const both = pair.connect();
+    pair.runFor(500);
+    const first = pair.client.addr;
+    const path = pair.openPath(both, { local: pair.client.bind(0, CLIENT_SECOND_IP) });
+    // Long enough for MTU discovery: from then on, nothing but the server's pings happens on the second path.
+    pair.runFor(3_000);
+    const finish = startExchange(pair, both, { streams: 6, maxBytes: 300_000, withinMs: 60_000 });
+    pair.runFor(pair.rng.between(0, 100));
+    pair.client.host.up.dropIf = (datagram) => datagram.from === first;
+    pair.client.host.down.dropIf = (datagram) => datagram.to === first;
+    finish();
+    pair.require(
+      both.client.isPathOpen(path) && both.server.isPathOpen(path),
+      'the working path was given up',
+    );
+    pair.end();
+  },
+};
+
 export const backupPath: Scenario = {
   name: 'backup-path',
   claim: 'a backup path carries no stream data until the available one is closed',

@@ -47,6 +47,31 @@ function open(to: KeyPhases, { bytes, phase, packetNumber }: Sealed): boolean | 
 }
 
 describe('key update (RFC 9001 §6)', () => {
+  test('an acknowledgment counts for its own phase only (§6.1)', () => {
+    const { a } = pair();
+    a.onPhaseAcknowledged();
+    a.update();
+    a.discardPrevious();
+    expect(a.update()).toBe(false);
+    a.onPhaseAcknowledged();
+    expect(a.update()).toBe(true);
+  });
+
+  test('the peer has followed once a packet of the new phase is there, and old keys wait for it (§6.5)', () => {
+    const { a, b } = pair();
+    a.onPhaseAcknowledged();
+    a.update();
+    expect([a.holdsPrevious, a.peerFollowed]).toEqual([true, false]);
+    // Sent before `b` knew.
+    expect(open(a, seal(b, 0))).toBe(false);
+    expect(a.peerFollowed).toBe(false);
+    expect(open(b, seal(a, 0))).toBe(true);
+    b.onPeerUpdate(true);
+    expect(b.peerFollowed).toBe(true);
+    expect(open(a, seal(b, 1))).toBe(false);
+    expect(a.peerFollowed).toBe(true);
+  });
+
   test('not before an acknowledgment of the phase, nor while old keys are kept', () => {
     const { a } = pair();
     expect(a.update()).toBe(false);

@@ -99,6 +99,13 @@ describe('connection ids of the peer', () => {
     expect([cids.takeRetirement(), cids.takeRetirement(), cids.takeRetirement()]).toEqual([0, 1, undefined]);
   });
 
+  test('an id at retire_prior_to itself may be used (RFC 9000 §19.15)', () => {
+    const cids = new RemoteCids(cid(100));
+    cids.handleNew(1, 1, cid(1), token(1));
+    expect(cids.active?.sequence).toBe(1);
+    expect([cids.takeRetirement(), cids.takeRetirement()]).toEqual([0, undefined]);
+  });
+
   test('a repeated frame changes nothing, also after its id was retired', () => {
     const cids = new RemoteCids(cid(100));
     cids.handleNew(1, 0, cid(1), token(1));
