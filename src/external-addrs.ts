@@ -12,7 +12,7 @@ import { parseAddr, type Addr } from './base/socket-addr.ts';
 export class ExternalAddrs implements Iterable<Addr> {
   readonly #actor: EndpointActor;
 
-  /** Belongs to an endpoint: see `endpoint.externalAddrs`. */
+  /** @internal Belongs to an endpoint: see `endpoint.externalAddrs`. */
   constructor(actor: EndpointActor) {
     this.#actor = actor;
   }

@@ -258,6 +258,7 @@ export class SendStream implements StreamListener {
     this.#writable.wakeAll();
   }
 
+  /** @internal */
   onConnectionLost(error: ConnectionError): void {
     this.#stopped.reject(
       new StoppedError('StoppedError.ConnectionLost', `connection lost: ${error.message}`, error),
@@ -475,6 +476,7 @@ export class RecvStream implements StreamListener {
     this.#readable.wakeAll();
   }
 
+  /** @internal */
   onConnectionLost(error: ConnectionError): void {
     this.#reset.reject(
       new ResetError('ResetError.ConnectionLost', `connection lost: ${error.message}`, error),

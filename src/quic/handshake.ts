@@ -21,6 +21,7 @@ import { TransportError } from './transport-error.ts';
 import {
   checkZeroRttAccepted,
   decodeTransportParameters,
+  forZeroRtt,
   type TransportParameters,
 } from './wire/transport-parameters.ts';
 
@@ -86,7 +87,7 @@ export class Handshake implements HandshakeListener {
     const early = core.crypto.tls.earlyTransportParameters;
     if (core.crypto.zeroRtt === undefined || early === undefined) return;
     try {
-      this.#remembered = decodeTransportParameters(early, 'server');
+      this.#remembered = forZeroRtt(decodeTransportParameters(early, 'server'));
     } catch {
       // A ticket of another build, say: early data is an optimisation, so go on without it.
       core.crypto.zeroRtt = undefined;
