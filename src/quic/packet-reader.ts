@@ -403,6 +403,7 @@ export class PacketReader {
     }
     space.received.onReceived(packetNumber, ackEliciting, now);
     path.sentSinceReceive = false;
+    path.receivedAt = now;
     core.restartIdle(path, now);
     // Our acknowledgments travel on the data path: elsewhere only what we send keeps the path alive at the peer.
     core.restartKeepAlive(path === core.paths.dataPath(true) ? path : undefined, now);

@@ -6,7 +6,7 @@
  */
 import type { Millis } from '../base/clock.ts';
 import type { Addr } from '../base/socket-addr.ts';
-import { LOCAL_ACK_DELAY_EXPONENT, type ConnectionCore } from './connection-core.ts';
+import { DRAIN_PTO_COUNT, LOCAL_ACK_DELAY_EXPONENT, type ConnectionCore } from './connection-core.ts';
 import type { HandshakeLevel } from './crypto-levels.ts';
 import type { Transmit } from './engine.ts';
 import type { FrameWriter } from './frame-writer.ts';
@@ -138,14 +138,18 @@ export class PacketWriter {
   }
 
   /**
-   * Acknowledgments travel with the data. Once that path stops answering, they take one that does: otherwise the peer would
-   * hear nothing on a path that works, and give it up as well.
+   * Acknowledgments travel with the data. Once that path stops answering, or falls silent while another one speaks, they take
+   * the better one: otherwise the peer would hear nothing on a path that works, and give it up as well.
    */
   #ackPath(dataPath: Path | undefined): Path | undefined {
-    if (dataPath === undefined || dataPath.ptoCount === 0) return dataPath;
+    const { list } = this.#core.paths;
+    if (dataPath === undefined || list.length === 1) return dataPath;
     let best = dataPath;
-    for (const path of this.#core.paths.list) {
-      if (path.abandoned === undefined && path.validated && path.ptoCount < best.ptoCount) best = path;
+    for (const path of list) {
+      if (path.abandoned !== undefined || !path.validated) continue;
+      const isSilent =
+        best.receivedAt + DRAIN_PTO_COUNT * best.basePto(this.#core.peerAckDelayMs) < path.receivedAt;
+      if (path.ptoCount < best.ptoCount || (path.ptoCount === best.ptoCount && isSilent)) best = path;
     }
     return best;
   }

@@ -15,6 +15,7 @@ const regressions: readonly (readonly [scenario: string, seed: number, fault: st
   ['dying-path', 7, 'acknowledgments of the working path were sent on the dead one, and both were given up'],
   ['network-change', 4, 'PATH_ABANDON left on the path that it ended and was not sent again on the new one'],
   ['tail-loss', 383, 'read keys were dropped three PTOs after an update of which the peer knew nothing yet'],
+  ['quiet-side', 271, 'a side without anything of its own to send acknowledged on a path that was dead'],
   [
     'key-update-storm',
     27,

@@ -96,6 +96,8 @@ export class Path {
   discardAt: Millis = Infinity;
   /** An ack-eliciting packet was sent since the last one was received: restarts the idle timer only once. */
   sentSinceReceive = false;
+  /** When the last authentic packet arrived. */
+  receivedAt: Millis = -Infinity;
 
   udpTxDatagrams = 0;
   udpTxBytes = 0;

@@ -1,5 +1,5 @@
 import { Pair } from '../../support/pair.ts';
-import { delay, loss, rate } from '../../support/sim-network.ts';
+import { delay, loss, mtu, rate } from '../../support/sim-network.ts';
 import { exchange, startExchange, type Scenario } from '../scenario.ts';
 
 export const blackhole: Scenario = {
@@ -78,8 +78,8 @@ export const mtuDrop: Scenario = {
     const pair = new Pair({ seed, links: [delay(15)] });
     const both = pair.connect();
     pair.transfer(both.client, both.server, 200_000);
-    const mtu = both.client.quic.pathStats(0)!.mtu;
-    pair.require(mtu > 1_400, `discovery stopped at ${mtu}`);
+    const before = both.client.quic.pathStats(0)!.mtu;
+    pair.require(before > 1_400, `discovery stopped at ${before}`);
     const finish = startExchange(pair, both, { streams: 8, maxBytes: 100_000 });
     pair.runFor(pair.rng.between(0, 60));
     pair.client.host.mtu = pair.rng.between(1_200, 1_300);
@@ -89,6 +89,25 @@ export const mtuDrop: Scenario = {
       pair.require(after <= 1_300, `mtu ${after} after the black hole`);
     }
     pair.transfer(both.client, both.server, 100_000);
+    pair.end();
+  },
+};
+
+export const narrowPath: Scenario = {
+  name: 'narrow-path',
+  claim:
+    'the network drops datagrams above some size from the start: discovery ends just below it, nothing else suffers',
+  run(seed) {
+    const limit = 1_200 + (seed % 253);
+    const pair = new Pair({ seed, links: [delay(15), mtu(limit)] });
+    const both = pair.connect();
+    exchange(pair, both, { streams: 4, maxBytes: 60_000 });
+    // Three losses of a size end its part of the search.
+    pair.runFor(10_000);
+    for (const { quic } of [both.client, both.server]) {
+      const found = quic.pathStats(0)!.mtu;
+      pair.require(found <= limit && found > limit - 40, `mtu ${found} where ${limit} fit`);
+    }
     pair.end();
   },
 };
