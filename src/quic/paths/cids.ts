@@ -240,8 +240,15 @@ export class RemoteCids {
   #markSeen(sequence: number): boolean {
     if (sequence < this.#seenBelow || this.#seenAbove?.includes(sequence) === true) return false;
     if (sequence > this.#seenBelow) {
-      // Bounded by the window of the limit above.
-      (this.#seenAbove ??= []).push(sequence);
+      // The window of our limit moves with retire_prior_to, so it does not bound what lies behind it.
+      const above = (this.#seenAbove ??= []);
+      if (above.length >= MAX_SEQUENCE_GAPS) {
+        throw new TransportError(
+          'CONNECTION_ID_LIMIT_ERROR',
+          'too many gaps in the numbers of connection ids',
+        );
+      }
+      above.push(sequence);
       return true;
     }
     this.#seenBelow++;

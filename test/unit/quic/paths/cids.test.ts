@@ -4,6 +4,7 @@ import {
   LocalCids,
   MAX_LOCAL_CIDS,
   MAX_PENDING_RETIREMENTS,
+  MAX_SEQUENCE_GAPS,
   RemoteCids,
   type CidIssuer,
 } from '../../../../src/quic/paths/cids.ts';
@@ -141,5 +142,18 @@ describe('connection ids of the peer', () => {
     let owed = 0;
     while (cids.takeRetirement() !== undefined) owed++;
     expect(owed).toBe(MAX_PENDING_RETIREMENTS);
+  });
+
+  test('a peer that skips every other number is cut off, even when we owe no retirement', () => {
+    const cids = new RemoteCids(cid(100));
+    const skip = (n: number): void => {
+      cids.handleNew(2 * n, 2 * n, Uint8Array.of(n, 1), token(n));
+      while (cids.takeRetirement() !== undefined);
+      expect(cids.active?.sequence).toBe(2 * n);
+    };
+    for (let n = 1; n <= MAX_SEQUENCE_GAPS; n++) skip(n);
+    expect(() => skip(MAX_SEQUENCE_GAPS + 1)).toThrow(
+      expect.objectContaining({ code: 'CONNECTION_ID_LIMIT_ERROR' }),
+    );
   });
 });
