@@ -21,6 +21,8 @@ import type { Transports } from './transports.ts';
 const TRANSMITS_PER_TURN = 256;
 /** Stop polling above this many datagrams in the system's queue; resume when it is empty. */
 const MAX_QUEUED = 64;
+/** Longest delay of a timer: Node and browsers count in 32 bits with sign, and fire at once above it. */
+const MAX_TIMER_DELAY_MS = 2 ** 31 - 1;
 
 /** Takes the events of one connection. */
 export interface ConnectionListener {
@@ -117,8 +119,9 @@ export class EngineDriver {
     if (at === this.#timerAt) return;
     if (this.#timer !== undefined) this.clock.clearTimeout(this.#timer);
     this.#timerAt = at;
-    this.#timer =
-      at === Infinity ? undefined : this.clock.setTimeout(this.#onTimer, Math.max(0, at - this.clock.now()));
+    // A clamped timer fires early; nothing is due then, and it is armed again.
+    const delay = Math.min(Math.max(0, at - this.clock.now()), MAX_TIMER_DELAY_MS);
+    this.#timer = at === Infinity ? undefined : this.clock.setTimeout(this.#onTimer, delay);
   }
 
   #dispatch(): void {
