@@ -76,7 +76,7 @@ const benches = {
       pair(
         peer,
         'handshakes',
-        { warmUpSeconds: 3, seconds: 5, parallel: 1 },
+        { warmUpSeconds: 8, seconds: 5, parallel: 1 },
         async (_server, client, address) => (await client.ask({ address })).perSecond,
       ),
   },
@@ -87,7 +87,7 @@ const benches = {
       pair(
         peer,
         'handshakes',
-        { warmUpSeconds: 3, seconds: 5, parallel: 50 },
+        { warmUpSeconds: 8, seconds: 5, parallel: 50 },
         async (_server, client, address) => (await client.ask({ address })).perSecond,
       ),
   },
