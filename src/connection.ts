@@ -389,8 +389,10 @@ export class Connection {
     try {
       for (;;) {
         if (missed > 0) {
-          yield { type: 'lagged', missed };
+          const lagged = { type: 'lagged', missed } as const;
+          // Before the yield: more may be missed until the reader comes back.
           missed = 0;
+          yield lagged;
         }
         const event = buffer.shift();
         if (event !== undefined) yield event;

@@ -23,7 +23,7 @@ import { StreamError } from './quic/streams/stream-error.ts';
 /** Bytes that one `read` returns at most unless told otherwise. */
 export const DEFAULT_READ_BYTES = 256 * 1_024;
 /** Code of the STOP_SENDING or RESET_STREAM that disposal sends. */
-const DISPOSE_CODE = 0n;
+const DISPOSE_CODE = 0;
 
 /** A bidirectional stream. */
 export interface BiStream {
@@ -447,13 +447,13 @@ export class RecvStream implements StreamListener {
     try {
       for (let data = await this.read(); data !== null; data = await this.read()) yield data;
     } finally {
-      this.#stopQuietly(0);
+      this.#stopQuietly(DISPOSE_CODE);
     }
   }
 
   /** Stops the stream unless it was read to its end. */
   [Symbol.dispose](): void {
-    this.#stopQuietly(Number(DISPOSE_CODE));
+    this.#stopQuietly(DISPOSE_CODE);
   }
 
   #stopQuietly(code: number): void {

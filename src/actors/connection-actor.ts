@@ -96,10 +96,6 @@ export class ConnectionActor implements ConnectionListener {
     this.#receivers.delete(id);
   }
 
-  forgetSend(id: StreamId): void {
-    this.#senders.delete(id);
-  }
-
   onEvent(event: ConnectionEvent): void {
     switch (event.type) {
       case 'streamReadable':

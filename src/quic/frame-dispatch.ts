@@ -234,16 +234,10 @@ export class FrameDispatch implements FrameOwners {
   }
 
   #handleCrypto(offset: number, data: Uint8Array, space: PacketSpace, now: Millis): void {
-    const { crypto } = this.#core;
-    const level = space.name === 'oneRtt' ? 'application' : space.name;
-    const stream =
-      level === 'application'
-        ? crypto.application
-        : level === 'initial'
-          ? crypto.initial.stream
-          : crypto.handshake.stream;
-    stream.handleFrame(offset, data);
-    this.#handshake.advance(level, now);
+    // The frame before, in the same packet, may have ended the handshake: this one repeats something, and its stream is gone.
+    if (space.name !== 'oneRtt' && this.#core.crypto[space.name].discarded) return;
+    this.#cryptoStream(space).handleFrame(offset, data);
+    this.#handshake.advance(space.name === 'oneRtt' ? 'application' : space.name, now);
   }
 
   #handleNewConnectionId(

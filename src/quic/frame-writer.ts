@@ -149,14 +149,19 @@ export class FrameWriter {
     }
   }
 
-  /** Everything that is not about one path, in upstream's order. */
-  writeData(packet: OpenPacket, path: Path, now: Millis): void {
+  /**
+   * Everything that is not about one path, in upstream's order.
+   * @param isFullSize - The packet has all the room that the path gives: a DATAGRAM that does not fit never will.
+   */
+  writeData(packet: OpenPacket, path: Path, isFullSize: boolean, now: Millis): void {
     const core = this.#core;
     const { frames } = packet;
     const before = writer.pos;
     if (!packet.isLong && this.wantsControl()) this.#writeControl(packet, now);
     if (core.streams.wantsControl) core.streams.writeControl(writer, frames, now, path.rtt.smoothed);
-    if (core.datagrams.wantsSend) core.datagrams.write(writer, frames, writer.pos === packet.payloadStart);
+    if (core.datagrams.wantsSend) {
+      core.datagrams.write(writer, frames, isFullSize && writer.pos === packet.payloadStart);
+    }
     if (core.streams.wantsData) core.streams.writeData(writer, frames);
     if (writer.pos > before) this.#builder.ackEliciting = true;
   }

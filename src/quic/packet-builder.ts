@@ -237,7 +237,7 @@ export class PacketBuilder {
   ): void {
     const { bytes } = writer;
     const padTo = this.padTo > 0 ? packet.headerStart + this.padTo - TAG_BYTES : 0;
-    // RFC 9000 §8.2.1: padded unless the amplification limit forbids; the limit check let a whole datagram through.
+    // RFC 9000 §8.2.1: padded as far as the amplification limit allows, to which the writer's limit was cut.
     this.sealShort(packet, path, Math.min(padTo, writer.limit), kind, now);
     this.emitDatagram(out, path, bytes, packet.headerStart, writer.pos, remote, local);
   }

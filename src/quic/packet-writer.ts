@@ -203,10 +203,11 @@ export class PacketWriter {
     if (packet === undefined) return false;
     const before = writer.pos;
     this.#frames.writePathFrames(packet, path, carriesAcks, !blocked, now);
-    if (data && isDataPath) this.#frames.writeData(packet, path, now);
+    const isFullSize = !packet.isLong && mtu === path.mtu.current && mtu <= path.sendBudget;
+    if (data && isDataPath) this.#frames.writeData(packet, path, isFullSize, now);
     if (ownAbandon) this.#frames.writeAbandons(packet);
     if (space.probesDue > 0 && !this.#builder.ackEliciting) {
-      if ((core.peer?.minAckDelay ?? undefined) !== undefined) writeImmediateAck(writer);
+      if (core.peer?.minAckDelay !== undefined) writeImmediateAck(writer);
       writePing(writer);
       this.#builder.ackEliciting = true;
     }
@@ -290,7 +291,8 @@ export class PacketWriter {
       }
       // RFC 9000 §14.1: all datagrams with an Initial of a client, and those of a server that elicit an ACK.
       if (level === initial && (core.side === 'client' || this.#builder.ackEliciting)) pad = true;
-      const isLast = level === handshake || !wantsHandshake;
+      const isLast =
+        level === handshake || !wantsHandshake || end - writer.pos - TAG_BYTES < MIN_COALESCED_ROOM;
       const more = isLast && this.#mayAppendData(path, end);
       this.#builder.sealLong(packet, path, pad && isLast && !more ? end - TAG_BYTES : 0, now);
       written = true;
@@ -347,7 +349,7 @@ export class PacketWriter {
     if (packet === undefined) return;
     this.#builder.ackEliciting = false;
     if (!packet.isLong) this.#frames.writeAcks(packet, now);
-    this.#frames.writeData(packet, path, now);
+    this.#frames.writeData(packet, path, false, now);
     if (writer.pos === packet.payloadStart && !pad) {
       writer.pos = packet.headerStart;
       packet.space.next--;

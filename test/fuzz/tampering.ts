@@ -84,6 +84,14 @@ export class Tamperer {
     return padded(chosen, concatBytes(...sealed));
   }
 
+  /** The packets of one level say everything twice. */
+  repeatFrames(from: Side, datagram: Uint8Array, level: Level): Uint8Array {
+    const packets = this.#open(from, datagram).map((packet) =>
+      packet.level === level ? { ...packet, payload: concatBytes(packet.payload, packet.payload) } : packet,
+    );
+    return concatBytes(...packets.map((packet) => this.#seal(packet)));
+  }
+
   /** A datagram of one more packet of the same level, with frames from the script. */
   inject(from: Side, datagram: Uint8Array, script: Script): Uint8Array | undefined {
     const packets = this.#open(from, datagram);

@@ -44,6 +44,18 @@ describe('C05: early data', () => {
     pair.end();
   });
 
+  test('C05: a datagram that does not fit behind the ClientHello gets a packet of its own', () => {
+    const pair = visited();
+    const client = pair.dial();
+    expect(client.quic.has0Rtt).toBe(true);
+    const data = pair.bytes(1_100);
+    client.quic.sendDatagram(data, false);
+    const server = pair.awaitConnected(client);
+    pair.runFor(100);
+    expect(server.datagrams).toEqual([data]);
+    pair.end();
+  });
+
   test('C05: refused: early streams fail, early datagrams are gone, the connection is fine', () => {
     const pair = visited();
     pair.server.restart();

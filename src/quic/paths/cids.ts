@@ -19,6 +19,11 @@ export const MAX_LOCAL_CIDS = 12;
  * most of the memory of a handshake.
  */
 export const UNUSED_PATH_CIDS = 2;
+/**
+ * Sequence numbers from the oldest id that the peer has not retired to the newest. One that keeps its oldest id and retires
+ * all others at once would make us issue, and remember, without end; RFC 9000 §5.1.1 allows a limit.
+ */
+export const MAX_SEQUENCE_SPAN = 64;
 /** RETIRE_CONNECTION_ID frames owed at a time (RFC 9000 §5.1.2 asks for a limit); noq keeps the same number. */
 export const MAX_PENDING_RETIREMENTS = 50;
 /** Gaps in the sequence numbers of a peer that we remember. Honest ones leave none; noq remembers none. */
@@ -50,7 +55,8 @@ export class LocalCids {
 
   /** Issues until the peer has `limit` of them; RFC 9000 §5.1.1. */
   fill(limit: number, path: PathId, issuer: CidIssuer): void {
-    const count = Math.min(limit, MAX_LOCAL_CIDS) - this.#activeCount;
+    const wanted = Math.min(limit, MAX_LOCAL_CIDS) - this.#activeCount;
+    const count = Math.min(wanted, MAX_SEQUENCE_SPAN - this.#keys.length);
     if (count <= 0) return;
     const next = this.nextSequence;
     // Concatenated, not pushed: an array that was pushed to keeps room for sixteen more, for as long as the path lives.

@@ -64,18 +64,21 @@ export class Assembler {
     if (bytes.length === 0) return;
     if (bytes.length < bytes.buffer.byteLength * MIN_BUFFER_USE) bytes = bytes.slice();
     if (start === this.contiguousEnd && this.#runs.length === 0) {
-      this.#ready.push(bytes);
-      // What a read has begun with must stay as it is.
-      joinLast(this.#ready, this.#consumed > 0 ? this.#readyHead + 1 : this.#readyHead);
+      append(this.#ready, [bytes], this.#firstToJoin);
       this.contiguousEnd += bytes.length;
       return;
     }
     this.#insertRun(start, bytes);
     while (this.#runs.length > 0 && this.#runs[0]!.start === this.contiguousEnd) {
       const run = this.#runs.shift()!;
-      for (const chunk of run.chunks) this.#ready.push(chunk);
+      append(this.#ready, run.chunks, this.#firstToJoin);
       this.contiguousEnd = run.end;
     }
+  }
+
+  /** Index from which ready chunks may be joined: what a read has begun with must stay as it is. */
+  get #firstToJoin(): number {
+    return this.#consumed > 0 ? this.#readyHead + 1 : this.#readyHead;
   }
 
   #insertRun(offset: number, data: Uint8Array): void {
@@ -95,31 +98,20 @@ export class Assembler {
       }
       if (start < run.start) {
         // Up to the run's start is new; the rest may be there already.
-        const fresh = bytes.subarray(0, run.start - start);
-        const previous = runs[index - 1];
-        if (previous !== undefined && previous.end === start) {
-          previous.chunks.push(fresh);
-          for (const chunk of run.chunks) previous.chunks.push(chunk);
-          previous.end = run.end;
-          runs.splice(index, 1);
-          index--;
-        } else {
-          run.chunks.unshift(fresh);
-          joinFirst(run.chunks);
-          run.start = start;
-        }
-        if (end <= runs[index]!.end) return;
+        run.chunks.unshift(bytes.subarray(0, run.start - start));
+        joinFirst(run.chunks);
+        run.start = start;
       }
-      const current = runs[index]!;
+      const current = run;
       if (end <= current.end) return;
       bytes = bytes.subarray(bytes.length - (end - current.end));
       start = current.end;
       const following = runs[index + 1];
       if (following !== undefined && following.start <= end) {
         if (following.start > start) {
-          current.chunks.push(bytes.subarray(0, following.start - start));
+          append(current.chunks, [bytes.subarray(0, following.start - start)], 0);
         }
-        for (const chunk of following.chunks) current.chunks.push(chunk);
+        append(current.chunks, following.chunks, 0);
         current.end = following.end;
         runs.splice(index + 1, 1);
         if (end <= current.end) return;
@@ -127,8 +119,7 @@ export class Assembler {
         start = current.end;
         continue;
       }
-      current.chunks.push(bytes);
-      joinLast(current.chunks, 0);
+      append(current.chunks, [bytes], 0);
       current.end = end;
       return;
     }
@@ -204,6 +195,14 @@ const EMPTY_CHUNK = new Uint8Array(0);
 /** True when `inner`, at an end of its list, is small and its neighbour not larger: so every byte is copied a few times only. */
 function shouldJoin(outer: Uint8Array, inner: Uint8Array): boolean {
   return outer.length <= SMALL_CHUNK_BYTES && inner.length <= outer.length;
+}
+
+/** Adds chunks to the end of a list, joining small ones down to index `first`. */
+function append(list: Uint8Array[], chunks: readonly Uint8Array[], first: number): void {
+  for (const chunk of chunks) {
+    list.push(chunk);
+    joinLast(list, first);
+  }
 }
 
 /** Joins small chunks at the end of a list, down to index `first`. */

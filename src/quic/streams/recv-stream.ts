@@ -25,11 +25,9 @@ export class RecvStream {
   maxData: number;
   /** When the present window was granted. */
   grantedAt: Millis = -Infinity;
-  maxDataPending = false;
   resetCode: bigint | undefined;
   /** STOP_SENDING was asked for: what arrives is thrown away. */
   stopCode: bigint | undefined;
-  stopPending = false;
   /** A read found nothing: the application waits for `streamReadable`. */
   wantsNotice = false;
   readonly is0Rtt: boolean;

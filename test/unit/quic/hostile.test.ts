@@ -5,7 +5,9 @@ import { toAddr, type Addr } from '../../../src/base/socket-addr.ts';
 import { KEPT_DATAGRAM_BYTES } from '../../../src/quic/incoming.ts';
 import { MAX_UNDECRYPTABLE } from '../../../src/quic/packet-reader.ts';
 import { MAX_STATELESS_TRANSMITS } from '../../../src/quic/stateless.ts';
+import { Tamperer } from '../../fuzz/tampering.ts';
 import { Pair } from '../../support/pair.ts';
+import type { LinkPart } from '../../support/sim-network.ts';
 
 const ATTACKER = toAddr('192.0.2.66', 666);
 const seeds = fc.integer({ min: 1, max: 2 ** 31 });
@@ -213,4 +215,28 @@ test('datagrams of every small size leave nothing behind', () => {
     );
   }
   expect(pair.server.engine.tableSizes).toMatchObject({ connections: 0, cids: 0, pendingIncomings: 0 });
+});
+
+describe('frames behind the one that ends the handshake', () => {
+  test('a Finished that comes twice in a packet is ignored', () => {
+    const tamperer = new Tamperer();
+    let repeated = 0;
+    const repeat: LinkPart = () => ({
+      process(datagram, _now, forward) {
+        tamperer.learnInitial(datagram.data);
+        const data = tamperer.repeatFrames('client', datagram.data, 'handshake');
+        if (data.length > datagram.data.length) repeated++;
+        forward({ ...datagram, data: data.length > 0 ? data : datagram.data }, 0);
+      },
+    });
+    const pair = new Pair({
+      seed: 1,
+      toServer: [repeat],
+      clientTls: { suites: ['TLS_AES_128_GCM_SHA256'], keyLog: tamperer.keyLog },
+    });
+    const { client, server } = pair.connect();
+    expect(repeated).toBeGreaterThan(0);
+    pair.transfer(client, server, 1_000);
+    pair.end();
+  });
 });

@@ -5,6 +5,7 @@ import {
   MAX_LOCAL_CIDS,
   MAX_PENDING_RETIREMENTS,
   MAX_SEQUENCE_GAPS,
+  MAX_SEQUENCE_SPAN,
   RemoteCids,
   type CidIssuer,
 } from '../../../../src/quic/paths/cids.ts';
@@ -57,6 +58,21 @@ describe('connection ids that we issue', () => {
     expect(() => cids.handleRetire(0, issuer())).toThrow(
       expect.objectContaining({ code: 'PROTOCOL_VIOLATION' }),
     );
+  });
+
+  test('a peer that keeps its oldest id and retires all others gets no more, until it lets the oldest go', () => {
+    const cids = new LocalCids();
+    const host = issuer();
+    for (let i = 0; i < 1_000; i++) {
+      cids.fill(2, 0, host);
+      if (i > 0) cids.handleRetire(cids.nextSequence - 1, host);
+    }
+    expect(cids.nextSequence).toBe(MAX_SEQUENCE_SPAN);
+    cids.fill(2, 0, host);
+    expect(sequences(cids)).toEqual([0]);
+    expect(cids.handleRetire(0, host)).toBe(true);
+    cids.fill(2, 0, host);
+    expect(sequences(cids)).toEqual([MAX_SEQUENCE_SPAN, MAX_SEQUENCE_SPAN + 1]);
   });
 
   test('a lost frame is sent again unless its id was retired meanwhile', () => {
