@@ -1,44 +1,9 @@
 /**
  * iroh in TypeScript: dial any endpoint by its public key.
  *
+ * Node and browsers get the same names; what differs lies behind the `#` imports of `package.json`. There are two entries
+ * because `exports` names one for each, so that either can be told apart by what bundlers and checks start from.
+ *
  * @module
  */
-export {
-  Endpoint,
-  type Alpn,
-  type CloseOptions,
-  type ConnectOptions,
-  type EndpointOptions,
-  type Remote,
-} from './endpoint.ts';
-export { ExternalAddrs } from './external-addrs.ts';
-export { Connecting, type EarlyConnection } from './connecting.ts';
-export { Accepting, Incoming, type IncomingAddr } from './incoming.ts';
-export { Connection, type CloseReason, type Path, type PathEvent } from './connection.ts';
-export { RecvStream, SendStream, type BiStream } from './streams.ts';
-export type { BindOptions } from './actors/transports.ts';
-export type { EndpointState } from './actors/endpoint-actor.ts';
-export type { WaitOptions } from './actors/wait.ts';
-export { EndpointId, PublicKey, SecretKey, Signature } from './crypto/keys.ts';
-export { EndpointAddr, type EndpointAddrJson } from './base/endpoint-addr.ts';
-export type { TransportAddr, TransportAddrJson } from './base/transport-addr.ts';
-export { RelayUrl } from './base/relay-url.ts';
-export { parseAddr, toAddr, type Addr } from './base/socket-addr.ts';
-export * from './base/errors.ts';
-export { ParseError, type ParseErrorCode } from './base/parse-error.ts';
-export {
-  DEFAULT_TRANSPORT_CONFIG,
-  type AddressDiscoveryRole,
-  type CongestionControl,
-  type TransportConfig,
-} from './quic/config.ts';
-export type { Direction, PathAbandonReason, PathId, PathStatus, Side, StreamId } from './quic/engine.ts';
-export type { ConnectionStats, PathStats, UdpCounters } from './quic/stats.ts';
-export type { Logger } from './transport/log.ts';
-export type { QlogFactory, QlogSink } from './quic/qlog.ts';
-export type { KeyLog } from './tls/session.ts';
-export type { InterfaceAddr, Platform } from './transport/platform.ts';
-export type { BindRequest, DatagramTransport } from './transport/datagram.ts';
-export type { Clock, Millis, TimerId } from './base/clock.ts';
-export type { Rng } from './base/rng.ts';
-export type { Datagram, Transmit } from './quic/engine.ts';
+export * from './index.browser.ts';

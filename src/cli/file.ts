@@ -11,6 +11,7 @@ import { once } from 'node:events';
 import { createReadStream, createWriteStream, existsSync } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
+import { finished } from 'node:stream/promises';
 import type { Connection, RecvStream, SendStream } from '../index.ts';
 import { dialTicket, withEndpoint, type KeyOptions } from './identity.ts';
 import { acceptFirst } from './pipe.ts';
@@ -66,17 +67,21 @@ export async function receiveFile(
   const hash = createHash('sha256');
   const file = createWriteStream(path(header));
   await once(file, 'open');
+  const written = finished(file);
+  // A full disk is met where somebody waits for it: below, and at the end.
+  written.catch(() => undefined);
   const bar = progressBar(label, header.size);
   let left = header.size;
-  const tail: Uint8Array[] = [];
+  let tail = Buffer.alloc(0);
   const take = async (chunk: Uint8Array): Promise<void> => {
     const data = chunk.subarray(0, Math.min(left, chunk.length));
     left -= data.length;
-    if (data.length < chunk.length) tail.push(chunk.subarray(data.length));
+    if (data.length < chunk.length) tail = Buffer.concat([tail, chunk.subarray(data.length)]);
+    if (tail.length > HASH_BYTES) throw new UserError('the file is longer than announced');
     if (data.length === 0) return;
     hash.update(data);
     bar.add(data.length);
-    if (!file.write(data)) await once(file, 'drain');
+    if (!file.write(data)) await Promise.race([once(file, 'drain'), written]);
   };
   try {
     await take(rest);
@@ -84,12 +89,11 @@ export async function receiveFile(
   } finally {
     bar.stop();
     file.end();
-    await once(file, 'close');
+    await written;
   }
   const sha256 = hash.digest('hex');
-  const expected = Buffer.concat(tail);
-  if (left > 0 || expected.length !== HASH_BYTES) throw new UserError('the file is cut short');
-  if (expected.toString('hex') !== sha256) throw new UserError('the checksum does not match');
+  if (left > 0 || tail.length !== HASH_BYTES) throw new UserError('the file is cut short');
+  if (tail.toString('hex') !== sha256) throw new UserError('the checksum does not match');
   return { sha256, header };
 }
 

@@ -32,7 +32,7 @@ function report(error: unknown): void {
 
 export function listenTcp(options: KeyOptions & { readonly host: string }): Promise<void> {
   const target = parseHost(options.host);
-  const serve = async (connection: Connection): Promise<void> => {
+  const forward = async (connection: Connection): Promise<void> => {
     const stream = await acceptPipe(connection);
     const socket = connectSocket({ ...target, allowHalfOpen: true });
     try {
@@ -44,6 +44,14 @@ export function listenTcp(options: KeyOptions & { readonly host: string }): Prom
     socket.on('error', () => connection.close(UNREACHABLE_CODE, 'the TCP connection broke'));
     await join(connection, stream, socket, socket);
     await connection.closed;
+  };
+  const serve = async (connection: Connection): Promise<void> => {
+    try {
+      await forward(connection);
+    } finally {
+      // For a dialler that speaks another protocol, or nothing; after an end it does nothing.
+      connection.close();
+    }
   };
   return withEndpoint(options, { alpns: [DUMBPIPE_ALPN] }, async (endpoint) => {
     console.error(
@@ -61,8 +69,12 @@ export function connectTcp(ticket: string, options: KeyOptions & { readonly addr
   parseRemote(ticket);
   return withEndpoint(options, {}, async (endpoint) => {
     const serve = async (socket: Socket): Promise<void> => {
-      const connection = await dialTicket(endpoint, ticket, DUMBPIPE_ALPN);
-      socket.on('error', () => connection.close(UNREACHABLE_CODE, 'the TCP connection broke'));
+      const dial = dialTicket(endpoint, ticket, DUMBPIPE_ALPN);
+      const onBroken = (connection: Connection): void =>
+        connection.close(UNREACHABLE_CODE, 'the TCP connection broke');
+      // From the start: a client that breaks off during the dial must not end the whole command.
+      socket.on('error', () => void dial.then(onBroken, () => undefined));
+      const connection = await dial;
       await join(connection, await openPipe(connection), socket, socket);
       connection.close(0, 'done');
     };

@@ -173,6 +173,12 @@ describe('files', () => {
       `x${'\0'.repeat(32)}`,
       'the checksum does not match',
     ],
+    [
+      'a file that is longer than announced',
+      { name: 'f', size: 1 },
+      'x'.repeat(100),
+      'the file is longer than announced',
+    ],
     ['another protocol', { what: 'else' }, '', 'the sender speaks another protocol'],
   ])('%s leaves nothing behind', async (_what, header, body, complaint) => {
     const endpoint = await Endpoint.bind({ preset: 'minimal', alpns: ['iroh-ts/file/0'] });

@@ -86,7 +86,7 @@ export class Assembler {
     let start = offset;
     let bytes = data;
     // The usual case: it continues the last run.
-    let index = this.#firstEndingAtOrAfter(start);
+    const index = this.#firstEndingAtOrAfter(start);
     while (bytes.length > 0) {
       const run = runs[index];
       const end = start + bytes.length;
