@@ -189,9 +189,12 @@ export class ConnectionCore implements CidIssuer {
     if (this.state === 'established') {
       this.keepAliveAt = interval === undefined ? Infinity : keepAliveDeadline(this.side, interval, now);
     }
-    if (path?.keepAliveMs !== undefined && this.multipath) {
-      path.keepAliveAt = keepAliveDeadline(this.side, path.keepAliveMs, now);
-    }
+    if (path !== undefined && this.multipath) this.restartPathKeepAlive(path, now);
+  }
+
+  restartPathKeepAlive(path: Path, now: Millis): void {
+    const { keepAliveMs } = path;
+    path.keepAliveAt = keepAliveMs === undefined ? Infinity : keepAliveDeadline(this.side, keepAliveMs, now);
   }
 
   // --- the end --------------------------------------------------------------------------------------------------
@@ -316,13 +319,13 @@ export class ConnectionCore implements CidIssuer {
 }
 
 /**
- * About `interval` after `now`, on the grid. Clients come up to a step early and servers one to two steps late: what one side
- * sends spares the other its own, which it could not if both were due at once.
+ * At most `interval` after `now`, on the grid. Never late, since the idle time-out may be close behind. Clients are a step
+ * earlier than servers: what one side sends spares the other its own, which it could not if both were due at once.
  */
 function keepAliveDeadline(side: Side, interval: Millis, now: Millis): Millis {
   const at = now + interval;
   // Short intervals are somebody's wish for exactness.
   if (interval < 10 * KEEP_ALIVE_GRID_MS) return at;
-  const step = Math.floor(at / KEEP_ALIVE_GRID_MS) + (side === 'client' ? 0 : 2);
+  const step = Math.floor(at / KEEP_ALIVE_GRID_MS) - (side === 'client' ? 1 : 0);
   return step * KEEP_ALIVE_GRID_MS;
 }

@@ -98,7 +98,7 @@ export class Deadlines {
     if (path.pacedUntil <= now) path.pacedUntil = Infinity;
     if (path.mtu.nextProbeAt <= now) path.mtu.start(now);
     if (path.keepAliveAt <= now) {
-      path.keepAliveAt = path.keepAliveMs === undefined ? Infinity : now + path.keepAliveMs;
+      core.restartPathKeepAlive(path, now);
       path.space.pingPending = true;
     }
     if (path.idleAt <= now) {

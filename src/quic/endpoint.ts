@@ -173,6 +173,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
     const idle = server.transport.maxIdleTimeoutMs;
     if (idle > 0 && now - pending.receivedAt >= idle) {
       // The client gave up as well: nobody to tell.
+      pending.release();
       throw new TransportError('CONNECTION_REFUSED', 'the attempt waited too long');
     }
     const connection = createServerConnection({
@@ -212,7 +213,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   }
 
   ignore(incoming: IncomingRef): void {
-    this.#incoming.decide(incoming);
+    this.#incoming.decide(incoming).release();
   }
 
   // --- input --------------------------------------------------------------------------------------------------------------

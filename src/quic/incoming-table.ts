@@ -191,6 +191,7 @@ export class IncomingTable {
     const token = this.#tokens.sealRetry(remote, dcid, wallNow);
     const retryScid = randomBytes(this.#rng, LOCAL_CID_LENGTH);
     this.#answers.push(remote, local, encodeRetry(scid, retryScid, dcid, token, this.#rng));
+    pending.release();
   }
 
   /** The attempt has become `connection`. */
