@@ -46,7 +46,9 @@ export default tseslint.config(
   },
   {
     // Engines: bytes and `now` in, bytes and events out.
-    files: ['src/quic/**/*.ts', 'src/tls/**/*.ts', 'src/base/**/*.ts'],
+    files: ['base', 'tls', 'quic', 'relay', 'net-report', 'address-lookup', 'machines'].map(
+      (folder) => `src/${folder}/**/*.ts`,
+    ),
     rules: {
       'no-restricted-syntax': [
         'error',

@@ -1,0 +1,87 @@
+/**
+ * What carries relay frames: a WebSocket, from either end. The server's side and the client's side, Node and browsers, and the
+ * simulation all offer this.
+ *
+ * @module
+ */
+import type { RelayUrl } from '../base/relay-url.ts';
+
+/** An open WebSocket that agreed on a relay subprotocol. Ordered, reliable, keeps message borders. */
+export interface RelaySocket {
+  /** The subprotocol, e.g. `iroh-relay-v2`. */
+  readonly protocol: string;
+  /** IP of our end of the TCP connection; undefined where that is hidden (browsers). */
+  readonly localIp: string | undefined;
+  /** IP of the other end of the TCP connection, where known. */
+  readonly remoteIp: string | undefined;
+  /** One binary message. Set at once: what came before is lost. */
+  onMessage: ((data: Uint8Array) => void) | undefined;
+  /** The connection is over; called once, also after {@link close} and {@link terminate}. `error` when it broke. */
+  onClose: ((error: Error | undefined) => void) | undefined;
+  /** Called when {@link queuedBytes} falls to 0 after a send. */
+  onDrained: (() => void) | undefined;
+  /** Queues a binary message. Takes the buffer: the caller must not change it. Never throws. */
+  send(data: Uint8Array): void;
+  /** Bytes that the system has not taken yet. */
+  readonly queuedBytes: number;
+  /** Stops and resumes receiving (back-pressure by TCP). */
+  pause(): void;
+  resume(): void;
+  /** Closes in order, with code 1000. */
+  close(): void;
+  /** Drops the connection. */
+  terminate(): void;
+  /**
+   * RFC 5705 exporter of the TLS connection below; undefined without TLS and in browsers.
+   * @returns `length` bytes.
+   */
+  readonly exportKeyingMaterial:
+    ((length: number, label: string, context: Uint8Array) => Uint8Array) | undefined;
+}
+
+/** Whom HTTPS, WebSockets and address discovery believe. Peers are not concerned: their keys are their names. */
+export interface TlsTrust {
+  /** Certificates (PEM) of authorities to believe instead of the usual ones. */
+  readonly roots?: readonly string[] | undefined;
+  /** Believes anybody. For tests with servers of one's own only. */
+  readonly insecureSkipVerify?: boolean | undefined;
+}
+
+/** How a relay is dialled. */
+export interface WebSocketRequest {
+  /** `http:` and `ws:` without TLS, all others with; the path becomes `/relay`, a query stays. */
+  readonly url: RelayUrl;
+  /** In order of preference. */
+  readonly protocols: readonly string[];
+  /** Goes as `Authorization: Bearer`, in browsers as `?token=`. */
+  readonly authToken: string | undefined;
+  /** Further headers, once TLS is up; not in browsers. */
+  readonly headers?: ((exporter: RelaySocket['exportKeyingMaterial']) => Record<string, string>) | undefined;
+  readonly tls: TlsTrust | undefined;
+  /** URL of an HTTP proxy (CONNECT). */
+  readonly proxy: string | undefined;
+  /** Which family is tried first. */
+  readonly preferIpv6: boolean;
+  readonly signal: AbortSignal;
+}
+
+/** Why a relay could not be dialled. */
+export type WebSocketFailure = 'dns' | 'dial' | 'proxy' | 'tls' | 'upgrade' | 'protocol' | 'aborted';
+
+/** A relay could not be dialled. */
+export class WebSocketError extends Error {
+  override readonly name = 'WebSocketError';
+  readonly failure: WebSocketFailure;
+  /** HTTP status of a refused upgrade. */
+  readonly status: number | undefined;
+
+  constructor(
+    failure: WebSocketFailure,
+    message: string,
+    options: { cause?: unknown; status?: number } = {},
+  ) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.failure = failure;
+    this.status = options.status;
+  }
+}
