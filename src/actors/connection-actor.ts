@@ -143,6 +143,8 @@ export class ConnectionActor implements ConnectionListener {
         return;
       case 'pathEstablished':
       case 'pathAbandoned':
+      case 'pathStalled':
+      case 'pathResumed':
       case 'pathDiscarded':
       case 'pathRemoteStatus':
       case 'pathMigrated':

@@ -417,6 +417,7 @@ class Connection implements HostedConnection {
         local: path.local,
         status: path.status,
         validated: path.validated,
+        stalled: path.stalled,
         rttMs: path.rtt.smoothed,
       }));
   }

@@ -150,6 +150,10 @@ export type ConnectionEvent =
   | { readonly type: 'datagramsUnblocked' }
   | { readonly type: 'pathEstablished'; readonly path: PathId }
   | { readonly type: 'pathAbandoned'; readonly path: PathId; readonly reason: PathAbandonReason }
+  /** Two PTOs passed without an acknowledgment on the path; its data goes elsewhere while there is elsewhere. */
+  | { readonly type: 'pathStalled'; readonly path: PathId }
+  /** A stalled path was heard again. */
+  | { readonly type: 'pathResumed'; readonly path: PathId }
   /** The state of an abandoned path is gone. */
   | { readonly type: 'pathDiscarded'; readonly path: PathId; readonly stats: PathStats }
   /** The peer asks to prefer or not to prefer a path. */
@@ -179,6 +183,8 @@ export interface PathInfo {
   /** Our status: what governs our sending. */
   readonly status: PathStatus;
   readonly validated: boolean;
+  /** Event `pathStalled` came, and `pathResumed` did not. */
+  readonly stalled: boolean;
   readonly rttMs: Millis;
 }
 

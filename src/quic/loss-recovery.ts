@@ -7,7 +7,7 @@
 import type { Millis } from '../base/clock.ts';
 import type { ConnectionCore } from './connection-core.ts';
 import { MIN_INITIAL_DATAGRAM_BYTES } from './packet-builder.ts';
-import type { Path } from './paths/path.ts';
+import { STALL_PTO_COUNT, type Path } from './paths/path.ts';
 import { detectLost, isPersistentCongestion } from './recovery/loss.ts';
 import type { SentPacket } from './recovery/sent-packets.ts';
 import type { SentFrame } from './sent-frame.ts';
@@ -79,6 +79,10 @@ export class LossRecovery {
     controller.onAcksDone(now, path.inFlight, appLimited, largest);
     // RFC 9002 §6.2.1: a client must keep backing off until it knows that the server validated its address.
     if (this.#peerValidatedUs()) path.ptoCount = 0;
+    if (path.stalled) {
+      path.stalled = false;
+      this.#core.emit({ type: 'pathResumed', path: path.id });
+    }
     this.detectLost(path, space, now);
   }
 
@@ -274,7 +278,19 @@ export class LossRecovery {
       if (level.keys !== undefined) level.space.probesDue = 1;
     }
     path.ptoCount++;
+    if (path.ptoCount >= STALL_PTO_COUNT && core.multipath && !path.stalled) this.#stall(path);
     core.wake();
+  }
+
+  /** The path seems dead: what is under way on it goes out again where there is a better way; probes go on here. */
+  #stall(path: Path): void {
+    path.stalled = true;
+    this.#core.emit({ type: 'pathStalled', path: path.id });
+    if (!this.#core.paths.hasAlternative(path)) return;
+    path.space.sent.forEach((packet) => {
+      this.#release(packet, path, path.space);
+      return true;
+    });
   }
 
   /** A probe should carry what is most urgent: the frames of the oldest packets that elicit an acknowledgment. */

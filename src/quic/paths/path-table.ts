@@ -109,20 +109,32 @@ export class PathTable {
   }
 
   /**
-   * The path that carries data: the lowest validated id that we call available, else the lowest validated backup. Before
-   * any path is validated only the handshake's own path may (`unvalidated`).
+   * The path that carries data: the lowest validated id that we call available, else the lowest validated backup; one
+   * that is stalled only if all are. Before any path is validated only the handshake's own path may (`unvalidated`).
    */
   dataPath(unvalidated: boolean): Path | undefined {
     let backup: Path | undefined;
+    let stalled: Path | undefined;
     let first: Path | undefined;
     for (const path of this.list) {
       if (path.abandoned !== undefined) continue;
       first ??= path;
       if (!path.validated) continue;
+      if (path.stalled) {
+        if (stalled === undefined || (stalled.status === 'backup' && path.status === 'available')) stalled = path;
+        continue;
+      }
       if (path.status === 'available') return path;
       backup ??= path;
     }
-    return backup ?? (unvalidated ? first : undefined);
+    return backup ?? stalled ?? (unvalidated ? first : undefined);
+  }
+
+  /** True when data of `path` could go on another path now. */
+  hasAlternative(path: Path): boolean {
+    return this.list.some(
+      (other) => other !== path && other.abandoned === undefined && other.validated && !other.stalled,
+    );
   }
 
   /** MAX_PATH_ID arrived: only increases count. Returns true when the limit grew. */

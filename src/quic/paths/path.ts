@@ -46,6 +46,9 @@ export interface AbandonState {
   peerAbandoned: boolean;
 }
 
+/** After so many PTOs in a row a path carries no data while another one can: long before its idle time-out. */
+export const STALL_PTO_COUNT = 2;
+
 /** A path, with its own packet numbers, RTT, congestion control, MTU and timers. */
 export class Path {
   readonly id: PathId;
@@ -83,6 +86,8 @@ export class Path {
   /** Bytes of packets that count for congestion control, over all spaces on this path. */
   inFlight = 0;
   ptoCount = 0;
+  /** No acknowledgment for {@link STALL_PTO_COUNT} PTOs: other paths carry the data if there are any. */
+  stalled = false;
   /** The application had nothing to send when the window had room. */
   appLimited = false;
   maxIdleMs: Millis | undefined;
@@ -170,6 +175,7 @@ export class Path {
     this.pacer = new Pacer();
     this.mtu = new MtuDiscovery(this.#config);
     this.ptoCount = 0;
+    this.stalled = false;
   }
 
   /** RFC 9002 §6.2.1 without back-off, ms; with `ackDelay` for the 1-RTT space. */
