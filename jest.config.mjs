@@ -4,7 +4,7 @@ export default {
   testEnvironmentOptions: { customExportConditions: ['source', 'node', 'node-addons'] },
   extensionsToTreatAsEsm: ['.ts'],
   testMatch: ['<rootDir>/test/**/*.test.ts'],
-  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/interop/rust/'],
+  testPathIgnorePatterns: ['/node_modules/', '<rootDir>/test/interop/rust/', '<rootDir>/test/system/'],
   transform: {
     '^.+\\.ts$': [
       '@swc/jest',
