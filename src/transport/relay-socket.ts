@@ -14,7 +14,7 @@ export interface RelaySocket {
   readonly localIp: string | undefined;
   /** IP of the other end of the TCP connection, where known. */
   readonly remoteIp: string | undefined;
-  /** One binary message. Set at once: what came before is lost. */
+  /** One binary message, owned by the receiver. Set at once: what came before is lost. */
   onMessage: ((data: Uint8Array) => void) | undefined;
   /** The connection is over; called once, also after {@link close} and {@link terminate}. `error` when it broke. */
   onClose: ((error: Error | undefined) => void) | undefined;
@@ -27,8 +27,8 @@ export interface RelaySocket {
   /** Stops and resumes receiving (back-pressure by TCP). */
   pause(): void;
   resume(): void;
-  /** Closes in order, with code 1000. */
-  close(): void;
+  /** Closes in order, after what was sent. @param code - RFC 6455 §7.4; default 1000. @param reason - For people. */
+  close(code?: number, reason?: string): void;
   /** Drops the connection. */
   terminate(): void;
   /**
