@@ -3,7 +3,7 @@
 // Needs Linux, root, `ip`, `tc` and `nft`. Root on Debian gets missing programs installed. Where it cannot run, it says
 // why and is skipped; with CI=true that is a failure.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import process from 'node:process';
 import { fileURLToPath } from 'node:url';
 
@@ -90,6 +90,7 @@ function sweep(isOurs) {
       }
     }
     output('ip', 'netns', 'del', name);
+    rmSync(`/etc/netns/${name}`, { recursive: true, force: true });
   }
 }
 

@@ -94,8 +94,7 @@ export class Child {
     try {
       line = JSON.parse(text) as Fields;
     } catch {
-      this.#errors.push(text);
-      return;
+      line = { text };
     }
     const pending = this.#pending.get(line['id'] as number);
     if (pending === undefined) {
@@ -142,6 +141,11 @@ export class Child {
     const event = await this.poll(matches, timeoutMs);
     if (event === undefined) throw this.#error(what, `nothing within ${timeoutMs} ms`);
     return event;
+  }
+
+  /** Waits for a line that is no JSON. @throws {Error} when the process ends before. */
+  async text(line: string): Promise<void> {
+    await this.event(line, (event) => event['text'] === line);
   }
 
   /** Sends a signal. */

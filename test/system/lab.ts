@@ -10,13 +10,22 @@
  *
  * @module
  */
+import { Child, pathOf } from './child.ts';
 import { blackHoleRules, natRules, type NatKind } from './nat.ts';
-import { NAME_PREFIX, Namespace, run } from './netns.ts';
+import { NAME_PREFIX, Namespace } from './netns.ts';
 
 /** Which families a network has. */
 export type Families = 'v4' | 'v6' | 'dual';
 
 let labCount = 0;
+
+/** What a cable does to packets, in each direction. */
+export interface CableOptions {
+  readonly delayMs: number;
+  readonly lossPercent?: number;
+  /** Without it there is no limit. */
+  readonly bytesPerSecond?: number;
+}
 
 /** An address of a device or host. */
 export interface HostAddrs {
@@ -84,64 +93,143 @@ export class Router {
   }
 }
 
+/** A network card of a device and the router that it is plugged into. */
+class Card {
+  readonly #namespace: Namespace;
+  readonly #name: string;
+  readonly #isDefault: boolean;
+  readonly router: Router;
+  readonly addrs: HostAddrs;
+
+  private constructor(namespace: Namespace, name: string, router: Router, isDefault: boolean, host: number) {
+    this.#namespace = namespace;
+    this.#name = name;
+    this.router = router;
+    this.#isDefault = isDefault;
+    this.addrs = {
+      v4: hasV4(router.families) ? `${router.lanIpv4}.${host}` : undefined,
+      v6: hasV6(router.families) ? `${router.lanIpv6}::${host}` : undefined,
+    };
+  }
+
+  /** Plugs a card in; it is down. With a cable of its own packets take their time. */
+  static async plug(
+    namespace: Namespace,
+    name: string,
+    router: Router,
+    isDefault: boolean,
+    cable: Cable | undefined,
+  ): Promise<Card> {
+    const host = ++router.deviceCount + 1;
+    if (cable === undefined) {
+      await router.namespace.ip(
+        `link add d${host} type veth peer name ${name} netns ${namespace.name}`,
+        `link set d${host} master lan up`,
+      );
+    } else {
+      await cable.namespace.ip(
+        `link add left type veth peer name ${name} netns ${namespace.name}`,
+        `link add right type veth peer name d${host} netns ${router.namespace.name}`,
+        'link set left up',
+        'link set right up',
+      );
+      await router.namespace.ip(`link set d${host} master lan up`);
+      await cable.start();
+    }
+    return new Card(namespace, name, router, isDefault, host);
+  }
+
+  async down(): Promise<void> {
+    await this.#namespace.ip(`link set ${this.#name} down`, `addr flush dev ${this.#name}`);
+  }
+
+  /** Brings it up with its addresses and routes, as a DHCP client would. */
+  async up(): Promise<void> {
+    const { v4, v6 } = this.addrs;
+    const { lanIpv4, lanIpv6 } = this.router;
+    await this.#namespace.ip(
+      `link set ${this.#name} up`,
+      ...(v4 ? [`addr add ${v4}/24 dev ${this.#name}`] : []),
+      ...(v4 && this.#isDefault ? [`route add default via ${lanIpv4}.1`] : []),
+      ...(v6 ? [`addr add ${v6}/64 dev ${this.#name} nodad`] : []),
+      ...(v6 && this.#isDefault ? [`route add ::/0 via ${lanIpv6}::1`] : []),
+    );
+  }
+
+  async remove(): Promise<void> {
+    await this.#namespace.ip(`link del ${this.#name}`);
+  }
+}
+
+/** A cable that delays, in a namespace of its own. */
+class Cable {
+  readonly namespace: Namespace;
+  readonly #options: CableOptions;
+
+  constructor(namespace: Namespace, options: CableOptions) {
+    this.namespace = namespace;
+    this.#options = options;
+  }
+
+  /** Starts the program that carries the frames; it ends with the namespace. */
+  async start(): Promise<void> {
+    const { delayMs, lossPercent = 0, bytesPerSecond = 0 } = this.#options;
+    const args = ['left', 'right', delayMs, lossPercent, bytesPerSecond].map(String);
+    const wire = Child.program(this.namespace, ['perl', pathOf('wire.pl'), ...args]);
+    await wire.text('ready');
+  }
+}
+
 /** A machine behind a router. */
 export class Device {
   readonly namespace: Namespace;
-  #router: Router | undefined;
-  #addrs: HostAddrs = { v4: undefined, v6: undefined };
+  #card: Card | undefined;
+  #second: Card | undefined;
 
   constructor(namespace: Namespace) {
     this.namespace = namespace;
   }
 
+  get #first(): Card {
+    if (this.#card === undefined) throw new Error(`${this.namespace.name} is not plugged in`);
+    return this.#card;
+  }
+
   /** Where it is plugged in. */
   get router(): Router {
-    if (this.#router === undefined) throw new Error(`${this.namespace.name} is not plugged in`);
-    return this.#router;
+    return this.#first.router;
   }
 
   get addrs(): HostAddrs {
-    return this.#addrs;
+    return this.#first.addrs;
   }
 
   /** Moves the cable to a router, at once: the old interface is gone, the new one has other addresses. */
-  async plug(router: Router): Promise<void> {
-    if (this.#router !== undefined) await this.namespace.ip('link del eth0');
-    this.#router = router;
-    const host = ++router.deviceCount + 1;
-    this.#addrs = {
-      v4: hasV4(router.families) ? `${router.lanIpv4}.${host}` : undefined,
-      v6: hasV6(router.families) ? `${router.lanIpv6}::${host}` : undefined,
-    };
-    await router.namespace.ip(
-      `link add d${host} type veth peer name eth0 netns ${this.namespace.name}`,
-      `link set d${host} master lan up`,
-    );
-    await this.linkUp();
+  async plug(router: Router, cable?: Cable): Promise<void> {
+    await this.#card?.remove();
+    this.#card = await Card.plug(this.namespace, 'eth0', router, true, cable);
+    await this.#card.up();
   }
 
   /** Takes the link down: addresses and routes go with it. */
-  async linkDown(): Promise<void> {
-    await this.namespace.ip('link set eth0 down', 'addr flush dev eth0');
+  linkDown(): Promise<void> {
+    return this.#first.down();
   }
 
-  /** Brings the link up with its addresses and routes, as a DHCP client would. */
-  async linkUp(): Promise<void> {
-    const { v4, v6 } = this.#addrs;
-    await this.namespace.ip(
-      'link set eth0 up',
-      ...(v4 ? [`addr add ${v4}/24 dev eth0`, `route add default via ${this.router.lanIpv4}.1`] : []),
-      ...(v6 ? [`addr add ${v6}/64 dev eth0 nodad`, `route add ::/0 via ${this.router.lanIpv6}::1`] : []),
-    );
+  linkUp(): Promise<void> {
+    return this.#first.up();
   }
 
-  /** Limits what the device sends. */
-  async limitRate(rate: string): Promise<void> {
-    await run('tc', [
-      '-n',
-      this.namespace.name,
-      ...`qdisc replace dev eth0 root tbf rate ${rate} burst 32kbit latency 400ms`.split(' '),
-    ]);
+  /** Plugs a second card in, which stays down. */
+  async plugSecond(router: Router): Promise<void> {
+    this.#second = await Card.plug(this.namespace, 'eth1', router, false, undefined);
+  }
+
+  /** Brings the second card up and returns its addresses. Everything far goes on to use the first one. */
+  async secondUp(): Promise<HostAddrs> {
+    if (this.#second === undefined) throw new Error(`${this.namespace.name} has no second card`);
+    await this.#second.up();
+    return this.#second.addrs;
   }
 }
 
@@ -151,7 +239,9 @@ export class Lab {
   readonly #core: Namespace;
   readonly #namespaces: Namespace[];
   #routerCount = 0;
+  #deviceCount = 0;
   #hostCount = 0;
+  #nameServers: readonly string[] = [];
 
   private constructor(name: string, core: Namespace) {
     this.#name = name;
@@ -203,7 +293,14 @@ export class Lab {
   async #addNamespace(label: string, settings: readonly string[] = []): Promise<Namespace> {
     const namespace = await Namespace.create(`${this.#name}-${label}`, settings);
     this.#namespaces.push(namespace);
+    if (this.#nameServers.length > 0) await namespace.setNameServers(this.#nameServers);
     return namespace;
+  }
+
+  /** Which name servers everybody knows: those that exist, and those to come. */
+  async setNameServers(addrs: readonly string[]): Promise<void> {
+    this.#nameServers = addrs;
+    await Promise.all(this.#namespaces.map((namespace) => namespace.setNameServers(addrs)));
   }
 
   /** A public host with addresses of both families. */
@@ -267,10 +364,11 @@ export class Lab {
     return router;
   }
 
-  /** A device behind `router`. */
-  async addDevice(router: Router, label = `d${this.#namespaces.length}`): Promise<Device> {
-    const device = new Device(await this.#addNamespace(label));
-    await device.plug(router);
+  /** A device behind `router`, over a cable that delays if one is described. */
+  async addDevice(router: Router, cable?: CableOptions): Promise<Device> {
+    const index = ++this.#deviceCount;
+    const device = new Device(await this.#addNamespace(`d${index}`));
+    await device.plug(router, cable && new Cable(await this.#addNamespace(`c${index}`), cable));
     return device;
   }
 

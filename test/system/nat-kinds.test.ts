@@ -175,4 +175,29 @@ describe('routers', () => {
       expect((await probe(client6, server6))?.host).toBe('2001:db8:2:1::2');
     });
   });
+
+  test('a cable delays each packet both ways and loses some', async () => {
+    await Lab.with(async (lab) => {
+      const host = await lab.addHost();
+      const server = await bind(host.namespace, host.addrs.v4!, 4001);
+      const slow = await lab.addDevice(await lab.addRouter(), { delayMs: 60 });
+      const lossy = await lab.addDevice(await lab.addRouter(), { delayMs: 5, lossPercent: 30 });
+      const [client, unlucky] = [
+        await bind(slow.namespace, slow.addrs.v4!),
+        await bind(lossy.namespace, lossy.addrs.v4!),
+      ];
+      // The first packet also waits for ARP.
+      await probe(client, server);
+      const startedAt = performance.now();
+      const seen = await probe(client, server);
+      expect(await probe(server, client, seen)).toBeDefined();
+      const roundTripMs = performance.now() - startedAt;
+      expect(roundTripMs).toBeGreaterThanOrEqual(120);
+      expect(roundTripMs).toBeLessThan(300);
+      let arrived = 0;
+      for (let count = 0; count < 20; count++) if ((await probe(unlucky, server)) !== undefined) arrived++;
+      expect(arrived).toBeGreaterThan(4);
+      expect(arrived).toBeLessThan(20);
+    });
+  });
 });

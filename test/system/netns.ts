@@ -4,12 +4,16 @@
  * @module
  */
 import { spawn } from 'node:child_process';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 
 /**
  * Every namespace of one run begins with this, so that `scripts/system-test.mjs` can remove what a killed run left
  * behind and runs do not meet.
  */
 export const NAME_PREFIX = process.env['IROH_TS_LAB_PREFIX'] ?? `ilab${process.pid}`;
+
+/** Files that replace those of `/etc` inside a namespace, by its name. */
+const ETC = '/etc/netns';
 
 /** Runs a program with `input` on its standard input. @throws {Error} with what it wrote when it fails. */
 export function run(program: string, args: readonly string[], input = ''): Promise<string> {
@@ -71,6 +75,13 @@ export class Namespace {
     return ['ip', ['netns', 'exec', this.name, ...command]];
   }
 
+  /** What `/etc/resolv.conf` says to processes that start inside (`ip netns exec` mounts it). */
+  async setNameServers(addrs: readonly string[]): Promise<void> {
+    await mkdir(`${ETC}/${this.name}`, { recursive: true });
+    const lines = addrs.map((addr) => `nameserver ${addr}\n`);
+    await writeFile(`${ETC}/${this.name}/resolv.conf`, `${lines.join('')}options timeout:1\n`);
+  }
+
   /** Removes it with all its interfaces. Processes inside end first: they would keep it alive. */
   async remove(): Promise<void> {
     const pids = (await run('ip', ['netns', 'pids', this.name]).catch(() => '')).split('\n').filter(Boolean);
@@ -82,5 +93,6 @@ export class Namespace {
       }
     }
     await run('ip', ['netns', 'del', this.name]).catch(() => undefined);
+    await rm(`${ETC}/${this.name}`, { recursive: true, force: true });
   }
 }
