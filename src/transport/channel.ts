@@ -5,12 +5,13 @@
  * - {@link Watch}: the latest value; never says the same twice. For state.
  * - {@link Inbox}: a bounded queue in front of one actor. For commands. Only this kind queues.
  *
- * The owner makes and closes a channel; others get a half that can only send or only listen. A subscriber that throws
- * breaks its own subscription and nothing else: rxjs reports the error.
+ * The owner makes and closes a channel; others get a half that can only send or only listen. Who sends while a send is
+ * under way comes after it, so that all listeners hear the same order. A listener that throws disturbs nobody: rxjs
+ * reports the error as one that nobody caught.
  *
  * @module
  */
-import { BehaviorSubject, Subject, type Observable, type Subscription } from 'rxjs';
+import { BehaviorSubject, Observable, Subject, type Subscription } from 'rxjs';
 
 /** One send between actors, for whoever watches. No payload: names only. */
 export interface ChannelSend {
@@ -54,7 +55,11 @@ export interface EventSource<E extends { readonly type: string }> {
 export class Events<E extends { readonly type: string }> implements EventSource<E> {
   readonly #options: ChannelOptions;
   readonly #subject = new Subject<E>();
-  readonly #names = new Map<string, number>();
+  readonly #listeners = new Listeners();
+  /** Sent by a listener while an event is under way. */
+  readonly #next: E[] = [];
+  #isSending = false;
+  #isClosed = false;
   readonly events$: Observable<E> = this.#subject.asObservable();
 
   constructor(options: ChannelOptions) {
@@ -67,26 +72,28 @@ export class Events<E extends { readonly type: string }> implements EventSource<
   }
 
   subscribe(to: string, listener: (event: E) => void): Subscription {
-    const subscription = this.#subject.subscribe(listener);
-    this.#names.set(to, (this.#names.get(to) ?? 0) + 1);
-    subscription.add(() => {
-      const left = this.#names.get(to)! - 1;
-      if (left === 0) this.#names.delete(to);
-      else this.#names.set(to, left);
-    });
-    return subscription;
+    return this.#listeners.add(to, this.#subject.subscribe(listener));
   }
 
   /** Tells all listeners. Does nothing once closed. */
   send(event: E): void {
-    if (this.#subject.closed) return;
-    observe(this.#options, 'events', this.#names.keys(), event.type);
-    this.#subject.next(event);
+    if (this.#isClosed) return;
+    observe(this.#options, 'events', this.#listeners.names, event.type);
+    if (this.#isSending) {
+      this.#next.push(event);
+      return;
+    }
+    this.#isSending = true;
+    for (let each: E | undefined = event; each !== undefined; each = this.#next.shift())
+      this.#subject.next(each);
+    this.#isSending = false;
+    if (this.#isClosed) this.#subject.complete();
   }
 
-  /** No more events; listeners are told so. */
+  /** No more events; listeners are told so, after what was sent. */
   close(): void {
-    this.#subject.complete();
+    this.#isClosed = true;
+    if (!this.#isSending) this.#subject.complete();
   }
 }
 
@@ -104,42 +111,73 @@ export interface Watched<T> {
 export class Watch<T> implements Watched<T> {
   readonly #options: ChannelOptions;
   readonly #equals: (a: T, b: T) => boolean;
-  readonly #subject: BehaviorSubject<T>;
-  readonly #names = new Set<string>();
+  /** What listeners heard last. */
+  readonly #heard: BehaviorSubject<T>;
+  readonly #listeners = new Listeners();
   readonly changes$: Observable<T>;
+  #value: T;
+  #isTelling = false;
   #isClosed = false;
 
   /** @param equals - When two values are the same; by default `Object.is`. */
   constructor(options: ChannelOptions, initial: T, equals: (a: T, b: T) => boolean = Object.is) {
     this.#options = options;
     this.#equals = equals;
-    this.#subject = new BehaviorSubject(initial);
-    this.changes$ = this.#subject.asObservable();
+    this.#value = initial;
+    this.#heard = new BehaviorSubject(initial);
+    this.changes$ = new Observable((subscriber) => {
+      // A subject that has completed says nothing more, not even its last value.
+      if (this.#isClosed && !this.#isTelling) subscriber.next(this.#value);
+      return this.#heard.subscribe(subscriber);
+    });
   }
 
   get value(): T {
-    return this.#subject.value;
+    return this.#value;
   }
 
   subscribe(to: string, listener: (value: T) => void): Subscription {
-    this.#names.add(to);
-    const subscription = this.#subject.subscribe(listener);
-    subscription.add(() => this.#names.delete(to));
-    return subscription;
+    return this.#listeners.add(to, this.changes$.subscribe(listener));
   }
 
   /** Sets the value; returns whether it differs. Does nothing once closed. */
   set(value: T): boolean {
-    if (this.#isClosed || this.#equals(value, this.#subject.value)) return false;
-    observe(this.#options, 'watch', this.#names, 'value');
-    this.#subject.next(value);
+    if (this.#isClosed || this.#equals(value, this.#value)) return false;
+    this.#value = value;
+    observe(this.#options, 'watch', this.#listeners.names, 'value');
+    if (this.#isTelling) return true;
+    this.#isTelling = true;
+    // A listener may set the value again; those after it must not hear the older one last.
+    do this.#heard.next(this.#value);
+    while (!Object.is(this.#heard.value, this.#value) && !this.#equals(this.#heard.value, this.#value));
+    this.#isTelling = false;
+    if (this.#isClosed) this.#heard.complete();
     return true;
   }
 
   /** The last value stays; listeners are told that no other follows. */
   close(): void {
     this.#isClosed = true;
-    this.#subject.complete();
+    if (!this.#isTelling) this.#heard.complete();
+  }
+}
+
+/** Who listens, by name. Several subscriptions may share one. */
+class Listeners {
+  readonly #counts = new Map<string, number>();
+
+  get names(): Iterable<string> {
+    return this.#counts.keys();
+  }
+
+  add(name: string, subscription: Subscription): Subscription {
+    this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+    subscription.add(() => {
+      const left = this.#counts.get(name)! - 1;
+      if (left === 0) this.#counts.delete(name);
+      else this.#counts.set(name, left);
+    });
+    return subscription;
   }
 }
 
@@ -187,9 +225,12 @@ type CommandOf<C extends { readonly type: string }, T extends C['type']> = Extra
 export interface Sender<C extends { readonly type: string }, O extends Record<C['type'], Overflow>> {
   /**
    * Puts a command in. For commands that wait: a promise that resolves when the command is in, and rejects with
-   * {@link InboxClosedError}. For others: whether it is in.
+   * {@link InboxClosedError}, or with the signal's reason. For others: whether it is in.
    */
-  send<T extends C['type']>(command: CommandOf<C, T>): O[T] extends 'wait' ? Promise<void> : boolean;
+  send<T extends C['type']>(
+    command: CommandOf<C, T>,
+    options?: { readonly signal?: AbortSignal | undefined },
+  ): O[T] extends 'wait' ? Promise<void> : boolean;
 }
 
 /** How an {@link Inbox} is made. */
@@ -197,34 +238,56 @@ export interface InboxOptions<
   C extends { readonly type: string },
   O extends Record<C['type'], Overflow>,
 > extends ChannelOptions {
-  /** Most commands that may wait, for each lane. A lane with a lower number is emptied first. */
+  /** Most commands that may wait, for each lane, at least 1. A lane with a lower number is emptied first. */
   readonly capacities: readonly number[];
   readonly overflow: O;
   /** The lane of a command; 0 unless named. */
   readonly lanes?: Partial<Record<C['type'], number>>;
-  /** Takes one command at a time, in a microtask of its own burst. Must not throw. */
+  /** Takes one command at a time, in the microtask of its burst. */
   readonly deliver: (command: C) => void;
   /** A command was dropped. */
   readonly onDropped?: (command: C) => void;
 }
 
+/** A command that found its lane full. */
+interface Waiter<C> {
+  readonly command: C;
+  readonly from: string;
+  readonly admitted: () => void;
+  readonly refused: (reason: unknown) => void;
+}
+
 interface Lane<C> {
   readonly capacity: number;
   readonly queue: C[];
-  readonly waiting: { readonly command: C; readonly admit: () => void; readonly refuse: () => void }[];
+  readonly waiting: Set<Waiter<C>>;
 }
 
 /** Commands for one actor, bounded. One burst is delivered in one microtask, one command at a time. */
 export class Inbox<C extends { readonly type: string }, const O extends Record<C['type'], Overflow>> {
   readonly #options: InboxOptions<C, O>;
   readonly #lanes: readonly Lane<C>[];
+  /** A subject, so that an actor that throws is reported as a listener would be. */
+  readonly #delivery = new Subject<C>();
+  /** Delivered with their commands, and not answered. */
+  readonly #replies = new Set<Reply<unknown>>();
   #dropped = 0;
   #isScheduled = false;
   #isClosed = false;
 
+  /** @throws RangeError when a lane has no room, or a command's lane does not exist. */
   constructor(options: InboxOptions<C, O>) {
     this.#options = options;
-    this.#lanes = options.capacities.map((capacity) => ({ capacity, queue: [], waiting: [] }));
+    const { capacities, lanes = {}, name } = options;
+    if (
+      capacities.length === 0 ||
+      !capacities.every((capacity) => Number.isInteger(capacity) && capacity > 0)
+    )
+      throw new RangeError(`inbox "${name}": each capacity must be a positive integer`);
+    for (const lane of Object.values<number>(lanes))
+      if (capacities[lane] === undefined) throw new RangeError(`inbox "${name}": there is no lane ${lane}`);
+    this.#lanes = capacities.map((capacity) => ({ capacity, queue: [], waiting: new Set() }));
+    this.#delivery.subscribe(options.deliver);
   }
 
   /** Commands that are in and not delivered. */
@@ -244,28 +307,23 @@ export class Inbox<C extends { readonly type: string }, const O extends Record<C
   /** The sending half for one actor. @param from - Its name. */
   sender(from: string): Sender<C, O> {
     // The overflow decides which of the two it is; the compiler cannot follow that.
-    return { send: (command) => this.#send(command, from) as never };
+    return { send: (command, options) => this.#send(command, from, options?.signal) as never };
   }
 
-  #send(command: C, from: string): Promise<void> | boolean {
+  #send(command: C, from: string, signal: AbortSignal | undefined): Promise<void> | boolean {
     const overflow: Overflow = this.#options.overflow[command.type as C['type']];
     const lane = this.#lanes[this.#options.lanes?.[command.type as C['type']] ?? 0];
-    if (this.#isClosed) return overflow === 'wait' ? Promise.reject(new InboxClosedError()) : false;
+    if (overflow === 'wait') {
+      if (this.#isClosed) return Promise.reject(new InboxClosedError());
+      if (signal?.aborted) return Promise.reject(signal.reason);
+      if (lane.queue.length >= lane.capacity) return this.#wait(lane, command, from, signal);
+      this.#admit(lane, command, from);
+      return Promise.resolve();
+    }
+    if (this.#isClosed) return false;
     if (lane.queue.length < lane.capacity) {
       this.#admit(lane, command, from);
-      return overflow === 'wait' ? Promise.resolve() : true;
-    }
-    if (overflow === 'wait') {
-      return new Promise<void>((resolve, reject) => {
-        lane.waiting.push({
-          command,
-          admit: () => {
-            this.#admit(lane, command, from);
-            resolve();
-          },
-          refuse: () => reject(new InboxClosedError()),
-        });
-      });
+      return true;
     }
     this.#dropped++;
     const isNewest = overflow === 'dropNewest';
@@ -274,6 +332,29 @@ export class Inbox<C extends { readonly type: string }, const O extends Record<C
     else this.#admit(lane, command, from);
     this.#options.onDropped?.(victim);
     return !isNewest;
+  }
+
+  #wait(lane: Lane<C>, command: C, from: string, signal: AbortSignal | undefined): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const abort = (): void => {
+        lane.waiting.delete(waiter);
+        reject(signal!.reason);
+      };
+      const waiter: Waiter<C> = {
+        command,
+        from,
+        admitted: () => {
+          signal?.removeEventListener('abort', abort);
+          resolve();
+        },
+        refused: (reason) => {
+          signal?.removeEventListener('abort', abort);
+          reject(reason);
+        },
+      };
+      lane.waiting.add(waiter);
+      signal?.addEventListener('abort', abort, { once: true });
+    });
   }
 
   #admit(lane: Lane<C>, command: C, from: string): void {
@@ -300,7 +381,8 @@ export class Inbox<C extends { readonly type: string }, const O extends Record<C
 
   #drain(): void {
     for (let command = this.#next(); command !== undefined; command = this.#next()) {
-      this.#options.deliver(command);
+      if ('reply' in command && command.reply instanceof Reply) this.#remember(command.reply);
+      this.#delivery.next(command);
     }
     this.#isScheduled = false;
   }
@@ -310,20 +392,40 @@ export class Inbox<C extends { readonly type: string }, const O extends Record<C
     for (const lane of this.#lanes) {
       const command = lane.queue.shift();
       if (command === undefined) continue;
-      lane.waiting.shift()?.admit();
+      const [first] = lane.waiting;
+      if (first !== undefined) {
+        lane.waiting.delete(first);
+        this.#admit(lane, first.command, first.from);
+        first.admitted();
+      }
       return command;
     }
     return undefined;
   }
 
-  /** Takes no more. @returns what was in, in the order of delivery, for a successor. Who waited to get in is refused. */
-  close(): C[] {
+  #remember(reply: Reply<unknown>): void {
+    if (reply.isDone) return;
+    this.#replies.add(reply);
+    const forget = (): void => void this.#replies.delete(reply);
+    reply.promise.then(forget, forget);
+  }
+
+  /**
+   * Takes no more. Who waits to get in, and who waits for the {@link Reply} (`command.reply`) to a delivered command, hears
+   * `reason`. A reply to a command that was not delivered goes with it.
+   *
+   * @returns what was in, in the order of delivery, for a successor; nothing the second time.
+   */
+  close(reason: unknown = new InboxClosedError()): C[] {
     this.#isClosed = true;
     const leftovers: C[] = [];
     for (const { queue, waiting } of this.#lanes) {
       leftovers.push(...queue.splice(0));
-      for (const { refuse } of waiting.splice(0)) refuse();
+      for (const { refused } of waiting) refused(reason);
+      waiting.clear();
     }
+    for (const reply of this.#replies) if (!reply.isDone) reply.reject(reason);
+    this.#replies.clear();
     return leftovers;
   }
 }
