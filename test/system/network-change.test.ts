@@ -1,13 +1,23 @@
 /**
- * Scenarios J06 and J15: a link goes down and comes up, a device moves to another network, the connection stays.
+ * Scenarios J06–J08, J15, J16: a link goes down and comes up, a device moves to another network, the connection stays.
  */
-import { describe, expect, test } from '@jest/globals';
+import { describe, test } from '@jest/globals';
 import type { Device, Families } from './lab.ts';
-import { PAIRINGS, waitDirect, withMeeting } from './pairs.ts';
+import { PAIRINGS, expectRelayed, waitDirect, withMeeting, type Pairing } from './pairs.ts';
 
 const OUTAGE_MS = 5000;
 const FAMILIES: readonly Families[] = ['v4', 'v6', 'dual'];
 const MOVES = FAMILIES.flatMap((from) => FAMILIES.map((to) => ({ from, to })));
+const SERVER_MOVES = MOVES.filter(
+  ({ from, to }) => (from === to && from !== 'v6') || (from === 'v4' && to === 'v6'),
+);
+
+const ms = (value: number) => `${Math.round(value)} ms`;
+
+/** Measured times are worth reading next to those of real iroh. */
+function tell(id: string, { client, server }: Pairing, text: string): void {
+  console.log(`${id}, ${client} dials ${server}: ${text}`);
+}
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -17,48 +27,90 @@ function seenAs({ router, addrs }: Device): string[] {
 }
 
 describe.each(PAIRINGS)('$client dials $server', (pairing) => {
-  test('J06: the link of the client is down for 5 s', async () => {
+  test.each([
+    ['J06', 'client'],
+    ['J07', 'server'],
+  ] as const)('%s: the link of the %s is down for 5 s', async (id, side) => {
     await withMeeting(
       pairing,
       async (lab) => [await lab.addBehind(), await lab.addBehind()],
-      async ({ links, client }) => {
+      async ({ links, ...peers }) => {
         await waitDirect(links, 15_000);
-        await client.device.linkDown();
+        const { device } = peers[side];
+        await device.linkDown();
         await pause(OUTAGE_MS);
-        await client.device.linkUp();
+        await device.linkUp();
         const upAt = performance.now();
         await links[0].ping(15_000);
         const pingMs = performance.now() - upAt;
         await waitDirect(links, 15_000);
-        const directMs = performance.now() - upAt;
-        console.log(
-          `J06 ${pairing.client} dials ${pairing.server}: ping after ${Math.round(pingMs)} ms, direct after ${Math.round(directMs)} ms`,
-        );
+        tell(id, pairing, `ping after ${ms(pingMs)}, direct after ${ms(performance.now() - upAt)}`);
         await links[1].ping(5000);
       },
     );
   });
 
+  test.each(['client', 'server'] as const)(
+    'J08: the %s moves from a strict router to a moderate one',
+    async (side) => {
+      await withMeeting(
+        pairing,
+        async (lab) => [
+          await lab.addBehind({ nat: side === 'client' ? 'strict' : 'moderate' }),
+          await lab.addBehind({ nat: side === 'server' ? 'strict' : 'moderate' }),
+        ],
+        async ({ lab, links, ...peers }) => {
+          await pause(3000);
+          await expectRelayed(links);
+          await peers[side].device.plug(await lab.addRouter());
+          const movedAt = performance.now();
+          await peers[side].tellMapping();
+          await waitDirect(links, 15_000);
+          tell('J08', pairing, `${side}: direct after ${ms(performance.now() - movedAt)}`);
+          await links[0].ping(5000);
+        },
+      );
+    },
+  );
+
   test.each(MOVES)('J15: the client moves from $from to $to', async ({ from, to }) => {
-    await withMeeting(
-      pairing,
-      async (lab) => [await lab.addBehind({ families: from }), await lab.addBehind({ families: 'dual' })],
-      async ({ lab, links, client }) => {
-        await waitDirect(links, 15_000);
-        await links[0].ping(5000);
-        await client.device.plug(await lab.addRouter({ families: to }));
-        const movedAt = performance.now();
-        const path = await links[1].waitNextPath({
-          kind: 'ip',
-          prefixes: seenAs(client.device),
-          timeoutMs: 30_000,
-        });
-        expect(path.kind).toBe('ip');
-        console.log(
-          `J15 ${pairing.client} dials ${pairing.server}, ${from} to ${to}: ${Math.round(performance.now() - movedAt)} ms`,
-        );
-        await links[0].ping(10_000);
-      },
-    );
+    await move(pairing, 'client', from, to);
+  });
+
+  // Three of the nine, for time.
+  test.each(SERVER_MOVES)('J16: the server moves from $from to $to', async ({ from, to }) => {
+    await move(pairing, 'server', from, to);
   });
 });
+
+async function move(
+  pairing: Pairing,
+  side: 'client' | 'server',
+  from: Families,
+  to: Families,
+): Promise<void> {
+  const families = { client: 'dual', server: 'dual', [side]: from } as const;
+  await withMeeting(
+    pairing,
+    async (lab) => [
+      await lab.addBehind({ families: families.client }),
+      await lab.addBehind({ families: families.server }),
+    ],
+    async ({ lab, links, ...peers }) => {
+      const [mover, watcher] = side === 'client' ? links : [links[1], links[0]];
+      await waitDirect(links, 15_000);
+      await mover.ping(5000);
+      const { device } = peers[side];
+      await device.plug(await lab.addRouter({ families: to }));
+      const movedAt = performance.now();
+      await peers[side].tellMapping();
+      await watcher.waitNextPath({ kind: 'ip', prefixes: seenAs(device), timeoutMs: 30_000 });
+      tell(
+        side === 'client' ? 'J15' : 'J16',
+        pairing,
+        `${from} to ${to}: ${ms(performance.now() - movedAt)}`,
+      );
+      await mover.ping(10_000);
+    },
+  );
+}

@@ -116,7 +116,7 @@ export function servePeer(adapter) {
           });
         }
       })().catch((error) => emit({ event: 'acceptFailed', endpoint: index, message: String(error) }));
-      return { endpoint: index, id: endpoint.id, sockets: endpoint.sockets() };
+      return { endpoint: index, id: endpoint.id };
     },
 
     async online({ endpoint, timeoutMs }) {
@@ -124,6 +124,8 @@ export function servePeer(adapter) {
       await within(endpoints[endpoint].online(), timeoutMs, 'online');
       return { ms: performance.now() - startedAt };
     },
+
+    sockets: ({ endpoint }) => ({ sockets: endpoints[endpoint].sockets() }),
 
     addr: ({ endpoint }) => endpoints[endpoint].addr(),
 

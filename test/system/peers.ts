@@ -146,11 +146,6 @@ export class LabRelay {
   }
 }
 
-/** Options of {@link Peer.start}. */
-export interface PeerOptions {
-  readonly relay: LabRelay;
-}
-
 /** An endpoint on a device. A process may have several endpoints, one after the other. */
 export class Peer {
   readonly device: Device;
@@ -191,12 +186,12 @@ export class Peer {
     child: Child,
     relay: LabRelay,
   ): Promise<Peer> {
-    const bound = await child.call<{ endpoint: number; id: string; sockets: string[] }>('bind', {
+    const bound = await child.call<{ endpoint: number; id: string }>('bind', {
       relays: [relay.url],
     });
     const peer = new Peer(device, implementation, child, relay, bound);
     await child.call('online', { endpoint: bound.endpoint, timeoutMs: SETUP_WAIT_MS });
-    await peer.#tellMapping(bound.sockets);
+    await peer.tellMapping();
     return peer;
   }
 
@@ -204,13 +199,14 @@ export class Peer {
    * The binding of real iroh trusts public certification authorities only, so that it cannot ask our relay for its public
    * address (QAD). It is told instead what the relay would say: the router keeps the port, `nat-kinds.test.ts` shows it.
    */
-  async #tellMapping(sockets: readonly string[]): Promise<void> {
+  async tellMapping(): Promise<void> {
     const { nat, publicIpv4 } = this.device.router;
-    const port = /^0\.0\.0\.0:(\d+)$/.exec(
-      sockets.find((socket) => socket.startsWith('0.0.0.0:')) ?? '',
-    )?.[1];
-    if (this.implementation !== 'iroh' || publicIpv4 === undefined || port === undefined) return;
+    if (this.implementation !== 'iroh' || publicIpv4 === undefined) return;
     if (nat !== 'open' && nat !== 'moderate') return;
+    const { sockets } = await this.#child.call<{ sockets: string[] }>('sockets', {
+      endpoint: this.#endpoint,
+    });
+    const port = sockets.find((socket) => socket.startsWith('0.0.0.0:'))?.slice('0.0.0.0:'.length);
     await this.#child.call('addExternalAddr', { endpoint: this.#endpoint, addr: `${publicIpv4}:${port}` });
   }
 

@@ -1,5 +1,5 @@
 /**
- * Scenarios J11, J13, J14: where no direct path is possible, the relay carries everything and comes back after a failure.
+ * Scenarios J11–J14: where no direct path is possible, the relay carries everything and comes back after a failure.
  */
 import { describe, expect, test } from '@jest/globals';
 import type { Families, Lab } from './lab.ts';
@@ -7,6 +7,8 @@ import { PAIRINGS, expectRelayed, withMeeting } from './pairs.ts';
 
 /** How long a connection that must stay relayed is watched, ms. */
 const STAYS_RELAYED_MS = 6000;
+/** Hold time of J12, ms. */
+const HOLD_MS = 3000;
 const OUTAGE_MS = 5000;
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -28,6 +30,23 @@ describe.each(PAIRINGS)('$client dials $server', (pairing) => {
         await pause(STAYS_RELAYED_MS);
         await expectRelayed(links);
         await links[0].ping(10_000);
+      },
+    );
+  });
+
+  test.each(['client', 'server', 'both'] as const)('J12: UDP blocked on the side of %s', async (blocked) => {
+    await withMeeting(
+      pairing,
+      async (lab) => [
+        await lab.addBehind({ isUdpBlocked: blocked !== 'server' }),
+        await lab.addBehind({ isUdpBlocked: blocked !== 'client' }),
+      ],
+      async ({ links }) => {
+        await links[0].ping(10_000);
+        await pause(HOLD_MS);
+        await links[1].ping(10_000);
+        for (const link of links) expect((await link.story()).story).toHaveLength(1);
+        await expectRelayed(links);
       },
     );
   });
