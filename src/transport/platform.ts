@@ -4,6 +4,7 @@
  * @module
  */
 import type { Clock } from '../base/clock.ts';
+import type { InterfaceState } from '../base/interface-state.ts';
 import type { Rng } from '../base/rng.ts';
 import type { BindRequest, DatagramTransport } from './datagram.ts';
 
@@ -17,6 +18,8 @@ export interface Platform {
   readonly bindUdp: ((request: BindRequest) => Promise<DatagramTransport>) | undefined;
   /** IP addresses of this host's interfaces that are up. */
   interfaces(): readonly InterfaceAddr[];
+  /** One look at this host's network. Never throws, never waits. */
+  interfaceState(): InterfaceState;
 }
 
 /** An address of an interface. */

@@ -5,6 +5,7 @@
  */
 import { systemRng } from '#crypto/random';
 import type { Clock, TimerId } from '../base/clock.ts';
+import type { InterfaceState } from '../base/interface-state.ts';
 import type { Platform } from './platform.ts';
 
 const clock: Clock = {
@@ -17,10 +18,14 @@ const clock: Clock = {
   afterMicrotasks: (fn) => void setTimeout(fn, 0),
 };
 
+/** Browsers show no interfaces; a network that cannot be used is noticed by the relay connection that fails. */
+const BROWSER_NETWORK: InterfaceState = { interfaces: [], defaultRoute: 'browser', isExpensive: false };
+
 /** The browser's clock and randomness. */
 export const systemPlatform: Platform = {
   clock,
   rng: systemRng,
   bindUdp: undefined,
   interfaces: () => [],
+  interfaceState: () => BROWSER_NETWORK,
 };

@@ -6,6 +6,7 @@
 import { networkInterfaces } from 'node:os';
 import { systemRng } from '#crypto/random';
 import type { Clock, TimerId } from '../base/clock.ts';
+import { readHostNetwork } from './host-network.ts';
 import type { InterfaceAddr, Platform } from './platform.ts';
 import { bindUdp } from './udp.ts';
 
@@ -38,4 +39,5 @@ export const systemPlatform: Platform = {
   rng: systemRng,
   bindUdp: (request) => bindUdp(request, clock),
   interfaces,
+  interfaceState: readHostNetwork,
 };

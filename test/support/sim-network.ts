@@ -256,7 +256,6 @@ export interface SimSocket {
 /** A machine with one or more IP addresses and one way into the network. */
 export class SimHost {
   readonly name: string;
-  readonly ips: readonly string[];
   /** From this host into the network. */
   readonly up = new Gate();
   /** From the network to this host. */
@@ -266,16 +265,29 @@ export class SimHost {
   readonly #upNodes: readonly SimNode[];
   readonly #downNodes: readonly SimNode[];
   readonly #sockets = new Map<Addr, (datagram: SimDatagram) => void>();
+  #ips: readonly string[];
   #nextPort = 40_000;
 
   constructor(network: SimNetwork, name: string, ips: readonly string[], options: HostOptions, rng: SimRng) {
     this.#network = network;
     this.name = name;
-    this.ips = ips;
+    this.#ips = ips;
     this.nat = options.nat && new Nat(options.nat.kind, options.nat.outsideIp, rng.fork());
     const { links = [], up = [], down = [] } = options;
     this.#upNodes = [this.up, ...[...links, ...up].map((part) => part(rng.fork()))];
     this.#downNodes = [...[...links, ...down].map((part) => part(rng.fork())), this.down];
+  }
+
+  get ips(): readonly string[] {
+    return this.#ips;
+  }
+
+  /** Gives the host another set of addresses. Sockets on addresses that are gone hear and send nothing any more. */
+  setIps(ips: readonly string[]): void {
+    const before = this.#ips;
+    this.#ips = ips;
+    for (const addr of [...this.#sockets.keys()]) if (!ips.includes(addr.ip)) this.#sockets.delete(addr);
+    this.#network.readdress(this, before);
   }
 
   /** Both directions at once. */
@@ -349,6 +361,13 @@ export class SimNetwork {
   #announce(host: SimHost): void {
     // Behind a NAT only the outside address exists for the others.
     for (const ip of host.nat === undefined ? host.ips : [host.nat.outsideIp]) this.#byIp.set(ip, host);
+  }
+
+  /** After a host's addresses changed. */
+  readdress(host: SimHost, before: readonly string[]): void {
+    if (host.nat !== undefined) return;
+    for (const ip of before) if (this.#byIp.get(ip) === host) this.#byIp.delete(ip);
+    this.#announce(host);
   }
 
   /** Gives a host's NAT another outside address, as when its uplink changes. */

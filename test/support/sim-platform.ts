@@ -6,6 +6,7 @@
  *
  * @module
  */
+import type { InterfacePrefix, InterfaceState } from '../../src/base/interface-state.ts';
 import { toAddr, type Addr } from '../../src/base/socket-addr.ts';
 import type { Datagram, Transmit } from '../../src/quic/engine.ts';
 import type { BindRequest, DatagramTransport } from '../../src/transport/datagram.ts';
@@ -85,6 +86,60 @@ class SimTransport implements DatagramTransport {
   }
 }
 
+/** The interfaces of a simulated host, as its system shows them: `eth0` with all its addresses, and what a test adds. */
+export class SimHostNetwork {
+  /** Undefined: no way out. */
+  defaultRoute: string | undefined = 'eth0';
+  readonly #host: SimHost;
+  readonly #added = new Map<string, string>();
+  readonly #deprecated = new Set<string>();
+
+  constructor(host: SimHost) {
+    this.#host = host;
+  }
+
+  /** Adds addresses on an interface. Datagrams reach them once a socket is bound to them. */
+  addInterface(name: string, ips: readonly string[]): void {
+    for (const ip of ips) this.#added.set(ip, name);
+    this.#host.setIps([...this.#host.ips, ...ips]);
+  }
+
+  /** Takes an interface away with its addresses, and the default route if it went through it. */
+  removeInterface(name: string): void {
+    this.#host.setIps(this.#host.ips.filter((ip) => this.#nameOf(ip) !== name));
+    if (this.defaultRoute === name) this.defaultRoute = undefined;
+  }
+
+  /** Marks an IPv6 address as one that is not to be used for anything new. */
+  deprecate(ip: string): void {
+    this.#deprecated.add(ip);
+  }
+
+  #nameOf(ip: string): string {
+    return this.#added.get(ip) ?? (isLoopbackIp(ip) ? 'lo' : 'eth0');
+  }
+
+  get state(): InterfaceState {
+    const byName = new Map<string, InterfacePrefix[]>();
+    for (const ip of this.#host.ips) {
+      const prefixes = byName.get(this.#nameOf(ip)) ?? [];
+      prefixes.push({ ip, length: ip.includes(':') ? 64 : 24, isDeprecated: this.#deprecated.has(ip) });
+      byName.set(this.#nameOf(ip), prefixes);
+    }
+    const interfaces = [...byName].map(([name, prefixes]) => ({
+      name,
+      mac: '',
+      isLoopback: name === 'lo',
+      prefixes,
+    }));
+    return { interfaces, defaultRoute: this.defaultRoute, isExpensive: false };
+  }
+}
+
+function isLoopbackIp(ip: string): boolean {
+  return ip.startsWith('127.') || ip === '::1';
+}
+
 /** Time, network and hosts of one simulation. */
 export class SimWorld {
   readonly seed: number;
@@ -93,6 +148,7 @@ export class SimWorld {
   /** Sockets of endpoints that are bound. */
   openSockets = 0;
   readonly #rng: SimRng;
+  readonly #networks = new Map<SimHost, SimHostNetwork>();
 
   constructor(seed: number) {
     this.seed = seed;
@@ -103,6 +159,13 @@ export class SimWorld {
   /** A new machine on the network. */
   addHost(name: string, ips: string | readonly string[], options: HostOptions = {}): SimHost {
     return this.network.addHost(name, ips, options);
+  }
+
+  /** The interfaces of that machine, to be changed while endpoints run. */
+  interfacesOf(host: SimHost): SimHostNetwork {
+    const network = this.#networks.get(host) ?? new SimHostNetwork(host);
+    this.#networks.set(host, network);
+    return network;
   }
 
   /** What an endpoint on that machine is to be bound with. */
@@ -119,9 +182,10 @@ export class SimWorld {
         host.ips.map((ip) => ({
           ip,
           family: ip.includes(':') ? 6 : 4,
-          isLoopback: ip.startsWith('127.') || ip === '::1',
+          isLoopback: isLoopbackIp(ip),
           isLinkLocal: false,
         })),
+      interfaceState: () => this.interfacesOf(host).state,
     };
   }
 
