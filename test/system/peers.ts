@@ -3,19 +3,25 @@
  *
  * @module
  */
-import { Child } from './child.ts';
+import { Child, type Fields } from './child.ts';
 import type { Device, Host, Lab } from './lab.ts';
 
-/** Which implementation a peer runs. */
-export type Implementation = 'iroh-ts' | 'iroh';
+/** Which implementation a peer runs: ours, real iroh by its binding, or real iroh by `npm run rust:build`. */
+export type Implementation = 'iroh-ts' | 'iroh' | 'iroh-rust';
 
 /** Host name of the relay inside a lab, known to the lab's name server. */
 const RELAY_NAME = 'relay.lab.test';
 const RELAY_PORT = 3340;
+/** UDP port of address discovery. */
+const QUIC_PORT = 7842;
 /** Bound of steps that no test is about. */
 const SETUP_WAIT_MS = 20_000;
 
-const SCRIPTS: Record<Implementation, string> = { 'iroh-ts': 'peer.mjs', iroh: 'native-peer.mjs' };
+const SCRIPTS: Record<Implementation, string> = {
+  'iroh-ts': 'peer.mjs',
+  iroh: 'native-peer.mjs',
+  'iroh-rust': 'rust-peer.mjs',
+};
 
 /** A path as a peer tells it. */
 export interface Selected {
@@ -106,6 +112,7 @@ export class LabRelay {
   readonly host: Host;
   readonly url = `http://${RELAY_NAME}:${RELAY_PORT}/`;
   #child: Child | undefined;
+  #identity: Fields = {};
 
   private constructor(host: Host) {
     this.host = host;
@@ -133,7 +140,18 @@ export class LabRelay {
     if (UPSTREAM_RELAY !== undefined) return this.#restartUpstream(UPSTREAM_RELAY);
     await this.#child?.stop();
     this.#child = Child.script(this.host.namespace, 'relay.mjs');
-    await this.#child.call('listen', { port: RELAY_PORT });
+    this.#identity = await this.#child.call('listen', {
+      name: RELAY_NAME,
+      port: RELAY_PORT,
+      quicPort: QUIC_PORT,
+      ...this.#identity,
+    });
+  }
+
+  /** What endpoints are told about it: where it is, and which certificate to trust there. */
+  get fields(): Fields {
+    const { root } = this.#identity;
+    return { relays: [this.url], ...(root !== undefined && { quicPort: QUIC_PORT, roots: [root] }) };
   }
 
   async #restartUpstream(program: string): Promise<void> {
@@ -187,7 +205,7 @@ export class Peer {
     relay: LabRelay,
   ): Promise<Peer> {
     const bound = await child.call<{ endpoint: number; id: string }>('bind', {
-      relays: [relay.url],
+      ...relay.fields,
     });
     const peer = new Peer(device, implementation, child, relay, bound);
     await child.call('online', { endpoint: bound.endpoint, timeoutMs: SETUP_WAIT_MS });
