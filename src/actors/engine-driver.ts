@@ -24,6 +24,9 @@ const MAX_QUEUED = 64;
 /** Longest delay of a timer: Node and browsers count in 32 bits with sign, and fire at once above it. */
 const MAX_TIMER_DELAY_MS = 2 ** 31 - 1;
 
+/** What carries the datagrams of an engine. */
+export type DriverTransports = Pick<Transports, 'onDatagrams' | 'onDrained' | 'queued' | 'send'>;
+
 /** Takes the events of one connection. */
 export interface ConnectionListener {
   onEvent(event: ConnectionEvent): void;
@@ -37,7 +40,7 @@ export class EngineDriver {
   onIncoming: ((incoming: IncomingRef) => void) | undefined;
   /** All connections may have reached another state of their end. */
   onProgress: (() => void) | undefined;
-  readonly #transports: Transports;
+  readonly #transports: DriverTransports;
   readonly #listeners = new Map<QuicConnection, ConnectionListener>();
   readonly #batch: Transmit[] = [];
   #timer: TimerId;
@@ -48,7 +51,7 @@ export class EngineDriver {
   readonly #onTimer = (): void => this.#fire();
   readonly #onFlush = (): void => this.flush();
 
-  constructor(engine: QuicEngine, transports: Transports, clock: Clock) {
+  constructor(engine: QuicEngine, transports: DriverTransports, clock: Clock) {
     this.engine = engine;
     this.clock = clock;
     this.#transports = transports;

@@ -59,6 +59,9 @@ export const ERROR_CODES = {
   'RetryError.AlreadyValidated': 'The address of this attempt is validated already.',
   'IncomingError.AlreadyDecided': 'The attempt was accepted, refused, retried or ignored before.',
   'EndpointError.Closed': 'The endpoint is closed.',
+  'RelayServerError.InvalidOptions': 'Options of a relay server that contradict each other or cannot be read.',
+  'RelayServerError.Certificate': 'A certificate or key that cannot be read or used.',
+  'RelayServerError.Bind': 'A socket could not be bound; `cause` is the system error.',
   'TimeoutError.Elapsed': 'The `timeoutMs` of a call elapsed.',
 } as const;
 
@@ -106,6 +109,11 @@ export function isIrohError(error: unknown, code?: ErrorCode | (string & {})): e
 
 /** The codes of one family. */
 export type CodeOf<Family extends string> = Extract<ErrorCode, `${Family}.${string}`>;
+
+/** A relay server could not be started, or its certificate not be replaced. */
+export class RelayServerError extends IrohError {
+  declare readonly code: CodeOf<'RelayServerError'>;
+}
 
 /** `Endpoint.bind` failed. */
 export class BindError extends IrohError {

@@ -27,7 +27,8 @@ const SMALL_ORDER_Y = [
 /** True unless `point` (32 bytes) encodes y ≥ p (RFC 8032 §5.1.3) or a point of small order. Public input, any timing. */
 export function isStrictPoint(point: Uint8Array): boolean {
   if (point.length !== 32) return false;
-  const y = point.slice();
+  // Not slice(): on a Buffer it would share memory, and the signature be changed.
+  const y = new Uint8Array(point);
   y[31]! &= 0x7f;
   return isBelow(y, PRIME) && !SMALL_ORDER_Y.some((small) => small.every((byte, i) => byte === y[i]));
 }

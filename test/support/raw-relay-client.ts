@@ -24,6 +24,7 @@ export class RawRelayClient {
   readonly socket: RelaySocket;
   state: RawClientState = 'handshake';
   denial: string | undefined;
+  wasChallenged = false;
   /** Everything that came, pings included. */
   readonly frames: ServerFrame[] = [];
   answersPings = true;
@@ -45,9 +46,12 @@ export class RawRelayClient {
     socket.onMessage = (message) => {
       if (this.state === 'handshake') {
         const step = handshake.handleMessage(message);
-        if (step.type === 'reply') socket.send(step.message);
-        else if (step.type === 'confirmed') this.state = 'confirmed';
-        else {
+        if (step.type === 'reply') {
+          this.wasChallenged = true;
+          socket.send(step.message);
+        }
+        if (step.type === 'confirmed') this.state = 'confirmed';
+        if (step.type === 'denied') {
           this.state = 'denied';
           this.denial = step.reason;
         }

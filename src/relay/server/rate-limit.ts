@@ -35,16 +35,28 @@ export class TokenBucket {
     this.#filledAt = now;
   }
 
+  /** Takes tokens if there are any. @returns false when there are none, and takes nothing then. */
+  tryTake(bytes: number, now: Millis): boolean {
+    this.#fill(now);
+    if (this.#tokens <= 0) return false;
+    this.#tokens -= bytes;
+    return true;
+  }
+
   /** Takes tokens for what was read. @returns how long not to read any more, ms; 0 to go on. */
   take(bytes: number, now: Millis): Millis {
+    this.#fill(now);
+    this.#tokens -= bytes;
+    if (this.#tokens > 0) return 0;
+    const missing = Math.floor(-this.#tokens / this.#refill) + 1;
+    return this.#filledAt + missing * REFILL_INTERVAL_MS - now;
+  }
+
+  #fill(now: Millis): void {
     const intervals = Math.floor((now - this.#filledAt) / REFILL_INTERVAL_MS);
     if (intervals > 0) {
       this.#filledAt += intervals * REFILL_INTERVAL_MS;
       this.#tokens = Math.min(this.#capacity, this.#tokens + intervals * this.#refill);
     }
-    this.#tokens -= bytes;
-    if (this.#tokens > 0) return 0;
-    const missing = Math.floor(-this.#tokens / this.#refill) + 1;
-    return this.#filledAt + missing * REFILL_INTERVAL_MS - now;
   }
 }
