@@ -370,6 +370,10 @@ async function bound<T>(where: string | Addr, listen: (addr: Addr) => Promise<T>
   try {
     return await listen(addr);
   } catch (cause) {
+    // A host without IPv6 has no "any" address of it.
+    const { code } = cause as { code?: string };
+    if (addr.ip === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL'))
+      return bound(parseAddr(`0.0.0.0:${addr.port}`), listen);
     const name = (cause as Error).name;
     const isCertificate = name === 'X509Error' || /PEM|SSL|key values/i.test((cause as Error).message);
     throw isCertificate

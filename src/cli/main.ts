@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { connect, listen } from './pipe.ts';
 import { recv, send } from './file.ts';
+import { relay } from './relay.ts';
 import { connectTcp, listenTcp } from './tcp.ts';
 import { describeTicket } from './ticket.ts';
 import { UserError } from './user-error.ts';
@@ -78,6 +79,10 @@ command('connect-tcp', 'forward TCP connections to a listener')
   .requiredOption('--addr <host:port>', 'where to listen; port 0 for any')
   .addOption(key())
   .action(connectTcp);
+command('relay', 'run a relay server')
+  .option('--dev', 'plain HTTP on port 3340')
+  .option('-c, --config-path <file>', 'TOML file (default: relay.toml, if there is one)')
+  .action(relay);
 command('ticket', 'show what is in a ticket').argument('<ticket>', TICKET).action(describeTicket);
 
 if (process.argv.length === 2) {

@@ -1,0 +1,232 @@
+/**
+ * The configuration file of `iroh-ts relay`: the TOML of upstream's relay server (`iroh-relay/src/main.rs`), with errors
+ * that name the line.
+ *
+ * @module
+ */
+import { dirname, join } from 'node:path';
+import { TomlError, parse } from 'smol-toml';
+import * as v from 'valibot';
+import { EndpointId, type RelayAccess, type RelayServerOptions } from '../relay-server.ts';
+import { UserError } from './user-error.ts';
+
+const DEFAULT_HTTP_PORT = 80;
+const DEV_HTTP_PORT = 3_340;
+const DEFAULT_HTTPS_PORT = 443;
+const DEFAULT_METRICS_PORT = 9_090;
+const DEFAULT_QUIC_PORT = 7_842;
+/** In cert_mode "Reloading" certificate files are read again so often, ms. */
+export const CERTIFICATE_RELOAD_INTERVAL_MS = 24 * 3_600_000;
+
+const socketAddr = v.pipe(
+  v.string(),
+  v.check((text) => splitAddr(text) !== undefined, 'expected "ip:port"'),
+);
+const endpointId = v.pipe(
+  v.string(),
+  v.check((text) => {
+    try {
+      EndpointId.parse(text);
+      return true;
+    } catch {
+      return false;
+    }
+  }, 'expected an endpoint id'),
+);
+const filled = v.pipe(v.string(), v.nonEmpty('must not be empty'));
+const u32 = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(0xffff_ffff));
+
+const Access = v.union(
+  [
+    v.literal('everyone'),
+    v.strictObject({ allowlist: v.array(endpointId) }),
+    v.strictObject({ denylist: v.array(endpointId) }),
+    v.strictObject({ shared_token: v.pipe(v.array(filled), v.minLength(1, 'must name a token')) }),
+    v.strictObject({
+      http: v.strictObject({
+        url: v.pipe(v.string(), v.url(), v.regex(/^https?:/, 'expected an http(s) URL')),
+        bearer_token: v.optional(filled),
+      }),
+    }),
+  ],
+  ({ issues }) => issues?.[0]?.message ?? 'expected "everyone", allowlist, denylist, shared_token or http',
+);
+
+const Config = v.strictObject({
+  enable_relay: v.optional(v.boolean(), true),
+  http_bind_addr: v.optional(socketAddr),
+  enable_quic_addr_discovery: v.optional(v.boolean(), false),
+  enable_metrics: v.optional(v.boolean(), true),
+  metrics_bind_addr: v.optional(socketAddr),
+  /** Of no use here: ids are not decoded per datagram. */
+  key_cache_capacity: v.optional(v.number()),
+  access: v.optional(Access, 'everyone'),
+  limits: v.optional(
+    v.strictObject({
+      accept_conn_limit: v.optional(v.pipe(v.number(), v.minValue(1))),
+      accept_conn_burst: v.optional(u32),
+      client: v.optional(
+        v.strictObject({
+          rx: v.optional(
+            v.pipe(
+              v.strictObject({ bytes_per_second: v.optional(u32), max_burst_bytes: v.optional(u32) }),
+              v.check(
+                ({ bytes_per_second, max_burst_bytes }) =>
+                  max_burst_bytes === undefined || bytes_per_second !== undefined,
+                'max_burst_bytes needs bytes_per_second',
+              ),
+              v.check(
+                ({ bytes_per_second }) => bytes_per_second === undefined || bytes_per_second >= 10,
+                'bytes_per_second below 10 would let nothing through',
+              ),
+            ),
+          ),
+        }),
+      ),
+    }),
+  ),
+  tls: v.optional(
+    v.strictObject({
+      https_bind_addr: v.optional(socketAddr),
+      quic_bind_addr: v.optional(socketAddr),
+      hostname: v.optional(v.union([filled, v.pipe(v.array(filled), v.minLength(1))])),
+      cert_mode: v.pipe(
+        v.picklist(['Manual', 'Reloading', 'LetsEncrypt']),
+        v.check(
+          (mode) => mode !== 'LetsEncrypt',
+          'LetsEncrypt is not built in: let certbot or the like write files, and use "Reloading"',
+        ),
+      ),
+      cert_dir: v.optional(filled),
+      manual_cert_path: v.optional(filled),
+      manual_key_path: v.optional(filled),
+      prod_tls: v.optional(v.boolean()),
+      contact: v.optional(v.string()),
+      dangerous_http_only: v.optional(v.boolean(), false),
+    }),
+  ),
+});
+
+/** What the command needs. */
+export interface RelaySetup {
+  readonly options: RelayServerOptions;
+  /** How often certificate files are read again; undefined: on SIGHUP only. */
+  readonly reloadIntervalMs: number | undefined;
+}
+
+/** Where values come from beside the file. */
+export interface RelayConfigSource {
+  /** For messages, and what relative paths are relative to. */
+  readonly path: string;
+  readonly isDev: boolean;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** Reads a configuration. @throws {UserError} that names the line. */
+export function parseRelayConfig(toml: string, source: RelayConfigSource): RelaySetup {
+  const { isDev, env } = source;
+  const config = validate(toml, source.path);
+  const { tls, limits } = config;
+  const http = splitAddr(config.http_bind_addr ?? `[::]:${isDev ? DEV_HTTP_PORT : DEFAULT_HTTP_PORT}`)!;
+  const https = splitAddr(tls?.https_bind_addr ?? `${http.ip}:${DEFAULT_HTTPS_PORT}`)!;
+  if (config.enable_quic_addr_discovery && tls === undefined)
+    throw new UserError(
+      `${source.path}:${lineOf(toml, ['enable_quic_addr_discovery'])}: enable_quic_addr_discovery needs [tls]`,
+    );
+  const folder = join(dirname(source.path), tls?.cert_dir ?? '.');
+  const certificate = {
+    certFile: tls?.manual_cert_path ?? join(folder, 'default.crt'),
+    keyFile: tls?.manual_key_path ?? join(folder, 'default.key'),
+  };
+  const rx = limits?.client?.rx;
+  const options: RelayServerOptions = {
+    relay: config.enable_relay,
+    bind: http.text,
+    access: toAccess(config.access, env),
+    limits: {
+      ...(rx?.bytes_per_second !== undefined && {
+        clientRx: { bytesPerSecond: rx.bytes_per_second, maxBurstBytes: rx.max_burst_bytes },
+      }),
+      ...(limits?.accept_conn_limit !== undefined && {
+        acceptsPerSecond: limits.accept_conn_limit,
+        acceptBurst: limits.accept_conn_burst,
+      }),
+    },
+    ...(tls !== undefined &&
+      !tls.dangerous_http_only &&
+      !isDev && { tls: { bind: https.text, ...certificate } }),
+    ...(config.enable_quic_addr_discovery && {
+      addressDiscovery: {
+        bind: tls?.quic_bind_addr ?? `${https.ip}:${DEFAULT_QUIC_PORT}`,
+        certificate,
+      },
+    }),
+    ...(tls?.hostname !== undefined && {
+      hostname: typeof tls.hostname === 'string' ? tls.hostname : tls.hostname[0]!,
+    }),
+    ...(config.enable_metrics && {
+      metrics: { bind: config.metrics_bind_addr ?? `${http.ip}:${DEFAULT_METRICS_PORT}` },
+    }),
+  };
+  return {
+    options,
+    reloadIntervalMs: tls?.cert_mode === 'Reloading' ? CERTIFICATE_RELOAD_INTERVAL_MS : undefined,
+  };
+}
+
+function toAccess(access: v.InferOutput<typeof Access>, env: RelayConfigSource['env']): RelayAccess {
+  if (access === 'everyone') return 'everyone';
+  if ('allowlist' in access) return { allow: access.allowlist };
+  if ('denylist' in access) return { deny: access.denylist };
+  if ('shared_token' in access) {
+    const token = env['IROH_RELAY_ACCESS_TOKEN'];
+    return { tokens: token === undefined ? access.shared_token : [token] };
+  }
+  const bearerToken = env['IROH_RELAY_HTTP_BEARER_TOKEN'] ?? access.http.bearer_token;
+  return { http: { url: access.http.url, bearerToken } };
+}
+
+function validate(toml: string, path: string): v.InferOutput<typeof Config> {
+  let table: unknown;
+  try {
+    table = parse(toml, { useLegacyDate: true });
+  } catch (error) {
+    if (!(error instanceof TomlError)) throw error;
+    const [what] = error.message.split('\n');
+    throw new UserError(`${path}:${error.line}: ${what}`, error);
+  }
+  const result = v.safeParse(Config, table);
+  if (result.success) return result.output;
+  const [issue] = result.issues;
+  const keys = (v.getDotPath(issue) ?? '').split('.').filter((key) => key !== '');
+  const message = /^Invalid key: Expected never/.test(issue.message) ? 'unknown key' : issue.message;
+  throw new UserError(`${path}:${lineOf(toml, keys)}: ${keys.join('.') || 'config'}: ${message}`);
+}
+
+/** The line on which the value with these keys is, or the nearest thing around it. */
+function lineOf(toml: string, keys: readonly string[]): number {
+  let header: string[] = [];
+  let best = { depth: -1, line: 1 };
+  toml.split('\n').forEach((text, index) => {
+    const table = /^\s*\[+\s*([^\]]+?)\s*\]/.exec(text);
+    const entry = /^\s*([\w".-]+(?:\s*\.\s*[\w"-]+)*)\s*=/.exec(text);
+    if (table) header = toKeys(table[1]!);
+    else if (!entry) return;
+    const path = table ? header : [...header, ...toKeys(entry![1]!)];
+    const depth = path.findIndex((key, i) => key !== keys[i]);
+    // Only what is on the way to the value, and the deepest of it.
+    if (depth < 0 && path.length > best.depth) best = { depth: path.length, line: index + 1 };
+  });
+  return best.line;
+}
+
+function toKeys(dotted: string): string[] {
+  return dotted.split('.').map((key) => key.trim().replaceAll('"', ''));
+}
+
+/** `ip` with brackets where it has colons. */
+function splitAddr(text: string): { ip: string; port: number; text: string } | undefined {
+  const match = /^(\[[0-9a-fA-F:.]+\]|\d+\.\d+\.\d+\.\d+):(\d{1,5})$/.exec(text);
+  if (match === null || Number(match[2]) > 65_535) return undefined;
+  return { ip: match[1]!, port: Number(match[2]), text };
+}

@@ -1,0 +1,72 @@
+/**
+ * `relay`: a relay server from a configuration file.
+ *
+ * SIGHUP reads certificates again; SIGINT and SIGTERM announce a restart to all clients and end.
+ *
+ * @module
+ */
+import { readFileSync } from 'node:fs';
+import { RelayServer, RelayServerError } from '../relay-server.ts';
+import { parseRelayConfig } from './relay-config.ts';
+import { UserError } from './user-error.ts';
+
+/** Options of the command. */
+export interface RelayOptions {
+  readonly dev?: boolean;
+  readonly configPath?: string;
+}
+
+const DEFAULT_PATH = 'relay.toml';
+
+function readConfig(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    // As upstream: without a file all values are the usual ones.
+    if ((error as { code?: string }).code === 'ENOENT') return '';
+    throw new UserError(`cannot read ${path}: ${(error as Error).message}`, error);
+  }
+}
+
+function explain(error: unknown): string {
+  if (!(error instanceof RelayServerError)) return String(error);
+  const cause = error.cause instanceof Error ? `: ${error.cause.message}` : '';
+  return `${error.message}${cause}`;
+}
+
+/** Runs until a signal ends it. */
+export async function relay({ dev = false, configPath = DEFAULT_PATH }: RelayOptions): Promise<void> {
+  const setup = parseRelayConfig(readConfig(configPath), {
+    path: configPath,
+    isDev: dev,
+    env: process.env,
+  });
+  let server: RelayServer;
+  try {
+    server = await RelayServer.listen(setup.options);
+  } catch (error) {
+    if (!(error instanceof RelayServerError)) throw error;
+    throw new UserError(explain(error), error);
+  }
+  console.error(`relay server at ${server.url.href}`);
+  if (server.quicPort !== undefined) console.error(`address discovery on UDP port ${server.quicPort}`);
+  if (server.metricsAddr !== undefined) console.error(`metrics at http://${server.metricsAddr.text}/metrics`);
+  if (setup.options.tls === undefined)
+    console.error('without TLS: fine behind a proxy that has it, and for trying things out');
+
+  const reload = (): void => {
+    server.reload().then(
+      () => console.error('certificates read again'),
+      (error: unknown) => console.error(`certificates kept: ${explain(error)}`),
+    );
+  };
+  const timer =
+    setup.reloadIntervalMs === undefined ? undefined : setInterval(reload, setup.reloadIntervalMs);
+  process.on('SIGHUP', reload);
+  await new Promise<void>((resolve) => {
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
+  });
+  clearInterval(timer);
+  process.removeListener('SIGHUP', reload);
+  await server.close();
+}
