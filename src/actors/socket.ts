@@ -40,6 +40,8 @@ export type SocketCommand =
   | { readonly type: 'directRefresh' }
   /** Sockets were bound anew, or a custom transport has other addresses. */
   | { readonly type: 'localAddrsChanged' }
+  /** A relay sees us under another address: another report would say something new. */
+  | { readonly type: 'addressFound' }
   /** For tests: as if the network had changed. */
   | { readonly type: 'forceNetworkChange'; readonly isMajor: boolean };
 
@@ -48,6 +50,7 @@ const OVERFLOW = {
   relayMapChanged: 'dropNewest',
   directRefresh: 'dropNewest',
   localAddrsChanged: 'dropNewest',
+  addressFound: 'dropNewest',
   forceNetworkChange: 'wait',
 } as const;
 
@@ -67,7 +70,9 @@ export interface RelayControl {
 export interface ReportMaker {
   /** @returns what was found out. Rejects when `signal` aborts. */
   run(options: { readonly isFull: boolean }, signal: AbortSignal): Promise<NetReport>;
-  /** Frees what is kept between reports. */
+  /** Is called when another report would say something new. */
+  onFinding: (() => void) | undefined;
+  /** Gives up the running report and frees what is kept between reports. Idempotent. */
   close(): Promise<void>;
 }
 
@@ -139,13 +144,14 @@ export class SocketActor {
       name: 'socket commands',
       owner: this.#name,
       // All but the last are the same however often they are said: one of a kind waits, and a second one changes nothing.
-      capacities: [1, 1, 1, 1, SOCKET_INBOX_CAPACITY],
+      capacities: [1, 1, 1, 1, 1, SOCKET_INBOX_CAPACITY],
       lanes: {
         networkHint: 0,
         relayMapChanged: 1,
         directRefresh: 2,
         localAddrsChanged: 3,
-        forceNetworkChange: 4,
+        addressFound: 4,
+        forceNetworkChange: 5,
       },
       overflow: OVERFLOW,
       deliver: (command) => this.#deliver(command),
@@ -175,7 +181,9 @@ export class SocketActor {
 
   /** Composes the direct addresses, publishes, asks for the first report. */
   start(): void {
-    const { platform, relayManager, system } = this.#options;
+    const { platform, relayManager, netReporter, system } = this.#options;
+    if (netReporter !== undefined)
+      netReporter.onFinding = () => void this.sender(this.#name).send({ type: 'addressFound' });
     this.#monitor = new NetworkMonitor({
       clock: platform.clock,
       look: () => platform.interfaceState(),
@@ -221,6 +229,7 @@ export class SocketActor {
         'tell QUIC of change': ({ context }) => {
           this.#options.notifyQuic({ isMajor: context.isPendingMajor, localIps: this.#localIps() });
         },
+        'end reports': () => void netReporter?.close(),
         'count tick': () => metrics.add('actor_tick_re_stun'),
       },
       guards: {
@@ -239,6 +248,7 @@ export class SocketActor {
   #deliver(command: SocketCommand): void {
     if (command.type === 'forceNetworkChange')
       this.#actor?.send({ type: 'networkChanged', isMajor: command.isMajor });
+    else if (command.type === 'addressFound') this.#actor?.send({ type: 'reportWanted', reason: 'periodic' });
     else this.#actor?.send(command);
   }
 

@@ -94,6 +94,7 @@ export const socketMachine = setup({
     'check relay connections': notProvided('check relay connections'),
     'forget report': notProvided('forget report'),
     'tell QUIC of change': notProvided('tell QUIC of change'),
+    'end reports': notProvided('end reports'),
     'count tick': notProvided('count tick'),
     'want report': raise(
       (_, { reason }: { reason: ReportReason }) => ({ type: 'reportWanted', reason }) as const,
@@ -245,7 +246,7 @@ export const socketMachine = setup({
         },
         report: {
           initial: 'idle',
-          on: { closeStarted: '.closed' },
+          on: { closeStarted: { target: '.closed', actions: 'end reports' } },
           states: {
             idle: {
               on: {

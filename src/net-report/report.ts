@@ -35,3 +35,70 @@ export interface NetReport {
   /** Somebody else answers in the place of the relays; undefined while unknown. */
   readonly captivePortal: boolean | undefined;
 }
+
+/** A report in the making. Each relay counts once per kind, with its best latency. */
+export class ReportBuilder {
+  readonly #latencies = new Map<string, RelayLatency>();
+  readonly #observed: Record<4 | 6, Map<string, Addr>> = { 4: new Map(), 6: new Map() };
+  readonly #https = new Set<string>();
+
+  /** A relay told us our address. */
+  addObserved(url: RelayUrl, addr: Addr, latencyMs: Millis): void {
+    const { family } = addr;
+    this.#observed[family].set(url.href, addr);
+    this.#addLatency({ url, kind: family === 4 ? 'qadV4' : 'qadV6', latencyMs });
+  }
+
+  /** A relay answered over HTTPS. */
+  addHttps(url: RelayUrl, latencyMs: Millis): void {
+    this.#https.add(url.href);
+    this.#addLatency({ url, kind: 'https', latencyMs });
+  }
+
+  #addLatency(latency: RelayLatency): void {
+    const key = `${latency.url.href} ${latency.kind}`;
+    const known = this.#latencies.get(key);
+    if (known === undefined || latency.latencyMs < known.latencyMs) this.#latencies.set(key, latency);
+  }
+
+  /** Relays that told us an address of the family. */
+  observers(family: 4 | 6): number {
+    return this.#observed[family].size;
+  }
+
+  /** Whether the relay answered over HTTPS. */
+  hasHttps(url: RelayUrl): boolean {
+    return this.#https.has(url.href);
+  }
+
+  get latencies(): RelayLatency[] {
+    return [...this.#latencies.values()].sort((a, b) => (sortKey(a) < sortKey(b) ? -1 : 1));
+  }
+
+  /** @param last - What this report does not know, it takes from there. */
+  finish(preferredRelay: RelayUrl | undefined, last: NetReport | undefined): NetReport {
+    const [v4] = this.#observed[4].values();
+    const [v6] = this.#observed[6].values();
+    return {
+      udpV4: v4 !== undefined,
+      udpV6: v6 !== undefined,
+      mappingVariesByDestV4: this.#varies(4) ?? last?.mappingVariesByDestV4,
+      mappingVariesByDestV6: this.#varies(6) ?? last?.mappingVariesByDestV6,
+      preferredRelay,
+      latencies: this.latencies,
+      globalV4: v4,
+      globalV6: v6,
+      captivePortal: last?.captivePortal,
+    };
+  }
+
+  /** Addresses are interned: equal ones are identical. */
+  #varies(family: 4 | 6): boolean | undefined {
+    const addrs = [...this.#observed[family].values()];
+    return addrs.length < 2 ? undefined : addrs.some((addr) => addr !== addrs[0]);
+  }
+}
+
+function sortKey({ url, kind }: RelayLatency): string {
+  return `${url.href} ${kind}`;
+}

@@ -7,6 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import type { InterfaceState } from '../base/interface-state.ts';
 import type { Rng } from '../base/rng.ts';
 import type { BindRequest, DatagramTransport } from './datagram.ts';
+import type { TlsTrust } from './relay-socket.ts';
 
 /** Time, randomness, sockets, interfaces. */
 export interface Platform {
@@ -20,6 +21,8 @@ export interface Platform {
   interfaces(): readonly InterfaceAddr[];
   /** One look at this host's network. Never throws, never waits. */
   interfaceState(): InterfaceState;
+  /** GETs a URL; redirects are not followed. @throws the signal's reason, or why there is no answer. */
+  fetch(request: HttpRequest): Promise<HttpResponse>;
 }
 
 /** An address of an interface. */
@@ -32,4 +35,25 @@ export interface InterfaceAddr {
   readonly isLoopback: boolean;
   /** IPv6 `fe80::/10` or IPv4 `169.254.0.0/16`: of no use without the interface's name. */
   readonly isLinkLocal: boolean;
+}
+
+/** A GET. */
+export interface HttpRequest {
+  readonly url: string;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly signal: AbortSignal;
+  /** Longer answers are errors. */
+  readonly maxBodyBytes: number;
+  readonly tls?: TlsTrust | undefined;
+  /** URL of an HTTP proxy (CONNECT); not in browsers. */
+  readonly proxy?: string | undefined;
+}
+
+/** What a server answered. */
+export interface HttpResponse {
+  /** 0 for a redirect in a browser. */
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: ReadonlyMap<string, string>;
+  readonly body: Uint8Array;
 }

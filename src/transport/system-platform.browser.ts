@@ -6,6 +6,7 @@
 import { systemRng } from '#crypto/random';
 import type { Clock, TimerId } from '../base/clock.ts';
 import type { InterfaceState } from '../base/interface-state.ts';
+import { httpFetch } from './http.browser.ts';
 import type { Platform } from './platform.ts';
 
 const clock: Clock = {
@@ -28,4 +29,5 @@ export const systemPlatform: Platform = {
   bindUdp: undefined,
   interfaces: () => [],
   interfaceState: () => BROWSER_NETWORK,
+  fetch: httpFetch,
 };

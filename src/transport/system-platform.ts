@@ -7,6 +7,7 @@ import { networkInterfaces } from 'node:os';
 import { systemRng } from '#crypto/random';
 import type { Clock, TimerId } from '../base/clock.ts';
 import { readHostNetwork } from './host-network.ts';
+import { httpFetch } from './http.ts';
 import type { InterfaceAddr, Platform } from './platform.ts';
 import { bindUdp } from './udp.ts';
 
@@ -40,4 +41,5 @@ export const systemPlatform: Platform = {
   bindUdp: (request) => bindUdp(request, clock),
   interfaces,
   interfaceState: readHostNetwork,
+  fetch: httpFetch,
 };

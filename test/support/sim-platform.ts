@@ -10,7 +10,7 @@ import type { InterfacePrefix, InterfaceState } from '../../src/base/interface-s
 import { toAddr, type Addr } from '../../src/base/socket-addr.ts';
 import type { Datagram, Transmit } from '../../src/quic/engine.ts';
 import type { BindRequest, DatagramTransport } from '../../src/transport/datagram.ts';
-import type { Platform } from '../../src/transport/platform.ts';
+import type { HttpRequest, HttpResponse, Platform } from '../../src/transport/platform.ts';
 import { SimClock } from './sim-clock.ts';
 import {
   SimNetwork,
@@ -149,6 +149,7 @@ export class SimWorld {
   openSockets = 0;
   readonly #rng: SimRng;
   readonly #networks = new Map<SimHost, SimHostNetwork>();
+  readonly #webServers = new Map<string, (request: HttpRequest) => Promise<HttpResponse>>();
 
   constructor(seed: number) {
     this.seed = seed;
@@ -166,6 +167,12 @@ export class SimWorld {
     const network = this.#networks.get(host) ?? new SimHostNetwork(host);
     this.#networks.set(host, network);
     return network;
+  }
+
+  /** Answers GETs to an origin such as `https://relay0.example`; undefined: nobody does any more. */
+  serveWeb(origin: string, serve: ((request: HttpRequest) => Promise<HttpResponse>) | undefined): void {
+    if (serve === undefined) this.#webServers.delete(origin);
+    else this.#webServers.set(origin, serve);
   }
 
   /** What an endpoint on that machine is to be bound with. */
@@ -186,6 +193,12 @@ export class SimWorld {
           isLinkLocal: false,
         })),
       interfaceState: () => this.interfacesOf(host).state,
+      fetch: async (request) => {
+        const serve = this.#webServers.get(new URL(request.url).origin);
+        if (serve === undefined || this.interfacesOf(host).defaultRoute === undefined)
+          throw Object.assign(new Error(`nobody is at ${request.url}`), { code: 'ECONNREFUSED' });
+        return serve(request);
+      },
     };
   }
 

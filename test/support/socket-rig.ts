@@ -124,6 +124,7 @@ export class SocketRig {
               clock.setTimeout(() => finish(options.report?.()), options.reportMs);
           });
         },
+        onFinding: undefined,
         close: () => {
           note('reporter closed');
           return Promise.resolve();

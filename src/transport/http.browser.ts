@@ -1,0 +1,30 @@
+/**
+ * Small HTTP requests through the browser. Trust and proxies are its own business. Twin of `http.ts`.
+ *
+ * @module
+ */
+import type { HttpRequest, HttpResponse } from './platform.ts';
+
+/** GETs a URL. Resolves for every status. @throws the signal's reason; the browser's error; {@link Error} when the answer is too long. */
+export async function httpFetch(request: HttpRequest): Promise<HttpResponse> {
+  const { url, headers = {}, signal, maxBodyBytes } = request;
+  const response = await fetch(url, { headers, signal, redirect: 'manual', cache: 'no-store' });
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  const reader = response.body?.getReader();
+  for (let part = await reader?.read(); part?.done === false; part = await reader!.read()) {
+    length += part.value.length;
+    if (length > maxBodyBytes) {
+      await reader!.cancel();
+      throw new Error(`the answer is longer than ${maxBodyBytes} bytes`);
+    }
+    chunks.push(part.value);
+  }
+  const body = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    body.set(chunk, at);
+    at += chunk.length;
+  }
+  return { status: response.status, headers: new Map(response.headers), body };
+}

@@ -1,0 +1,300 @@
+/** Scenarios H: net reports, with address discovery servers of our own, in virtual time. */
+import { afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { ActorSystem } from '../../src/actors/actor-system.ts';
+import { AddressDiscoveryServer } from '../../src/actors/address-discovery-server.ts';
+import { EngineDriver } from '../../src/actors/engine-driver.ts';
+import { FINDING_INTERVAL_MS, NetReporter } from '../../src/actors/net-report.ts';
+import { QadClient } from '../../src/actors/qad-client.ts';
+import { Metrics } from '../../src/base/metrics.ts';
+import { RelayUrl } from '../../src/base/relay-url.ts';
+import { OVERALL_REPORT_TIMEOUT_MS, PROBES_TIMEOUT_MS, QAD_GRACE_MS } from '../../src/machines/net-report.ts';
+import { FULL_REPORT_INTERVAL_MS } from '../../src/net-report/plan.ts';
+import type { NetReport } from '../../src/net-report/report.ts';
+import { QuicEndpoint } from '../../src/quic/endpoint.ts';
+import { RelayMap } from '../../src/relay/relay-map.ts';
+import { RelayServerMetrics } from '../../src/relay/server/metrics.ts';
+import type { DatagramTransport } from '../../src/transport/datagram.ts';
+import { Log } from '../../src/transport/log.ts';
+import { makeServerCertificate, type TestCertificate } from '../support/certificates.ts';
+import { delay, type HostOptions, type SimHost } from '../support/sim-network.ts';
+import { SimWorld } from '../support/sim-platform.ts';
+
+const QUIC_PORT = 7_842;
+let certificate: TestCertificate;
+beforeAll(async () => {
+  certificate = await makeServerCertificate();
+});
+
+interface Relay {
+  readonly url: RelayUrl;
+  readonly host: SimHost;
+  readonly server: AddressDiscoveryServer;
+}
+
+/** A host with one socket and relays around it. */
+class Rig {
+  readonly world: SimWorld;
+  readonly host: SimHost;
+  readonly relays = new RelayMap();
+  readonly metrics = new Metrics();
+  readonly around: Relay[] = [];
+  readonly pings: string[] = [];
+  reporter!: NetReporter;
+  system!: ActorSystem;
+  #socket!: DatagramTransport;
+  #driver!: EngineDriver;
+
+  constructor(seed: number, options: HostOptions = {}) {
+    this.world = new SimWorld(seed);
+    this.host = this.world.addHost('host', '10.0.0.7', { links: [delay(10)], ...options });
+  }
+
+  /** A relay `oneWayMs` away. @param hasWeb - Whether it answers `/ping`. */
+  async addRelay(oneWayMs: number, { hasWeb = true, hasQad = true } = {}): Promise<Relay> {
+    const i = this.around.length + 1;
+    const host = this.world.addHost(`relay${i}`, `192.0.2.${i}`, { links: [delay(oneWayMs)] });
+    const url = RelayUrl.parse(`https://relay${i}.example./`);
+    const server = await AddressDiscoveryServer.listen({
+      platform: this.world.platformOf(host),
+      ip: '0.0.0.0',
+      port: QUIC_PORT,
+      cert: certificate.chain,
+      key: certificate.key,
+      metrics: new RelayServerMetrics(),
+    });
+    const { origin } = url.toUrl();
+    if (hasWeb)
+      this.world.serveWeb(origin, async (request) => {
+        this.pings.push(request.url);
+        await this.world.sleep(6 * oneWayMs);
+        request.signal.throwIfAborted();
+        return { status: 200, headers: new Map(), body: new Uint8Array() };
+      });
+    this.relays.set({ url, quicPort: hasQad ? QUIC_PORT : undefined, authToken: undefined });
+    const relay = { url, host, server };
+    this.around.push(relay);
+    return relay;
+  }
+
+  async start(): Promise<void> {
+    const platform = this.world.platformOf(this.host);
+    const { clock, rng } = platform;
+    const socket = (this.#socket = await platform.bindUdp!({ ip: '0.0.0.0', port: 0 }));
+    const engine = new QuicEndpoint({ rng, wallOffsetMs: clock.wallNow() - clock.now() });
+    const transports = {
+      onDatagrams: undefined as DatagramTransport['onDatagrams'],
+      onDrained: undefined,
+      queued: 0,
+      send: (batch: Parameters<DatagramTransport['send']>[0]) => socket.send(batch, 0, batch.length),
+    };
+    this.#driver = new EngineDriver(engine, transports, clock);
+    socket.onDatagrams = (batch) => transports.onDatagrams?.(batch);
+    this.system = new ActorSystem({
+      clock,
+      onError: (_actor, error) => {
+        throw error;
+      },
+    });
+    this.reporter = new NetReporter({
+      system: this.system,
+      name: 'test',
+      platform,
+      relays: this.relays,
+      qad: new QadClient({
+        driver: this.#driver,
+        resolve: async (name, family) =>
+          family === 4
+            ? this.around.filter(({ url }) => url.href.includes(name)).map(({ host }) => host.ips[0]!)
+            : [],
+        // The certificate is of today, the simulation of some other day.
+        tls: { insecureSkipVerify: true },
+      }),
+      families: () => new Set([4]),
+      log: new Log(),
+      metrics: this.metrics,
+    });
+  }
+
+  /** A report and how long it took. */
+  async report(isFull = false): Promise<NetReport & { readonly tookMs: number }> {
+    const from = this.world.clock.now();
+    const report = await this.world.run(this.reporter.run({ isFull }, new AbortController().signal), 20_000);
+    return { ...report, tookMs: this.world.clock.now() - from };
+  }
+
+  run(ms: number): Promise<void> {
+    return this.world.run(this.world.sleep(ms), ms);
+  }
+
+  async end(): Promise<void> {
+    await this.reporter.close();
+    await this.run(2_000);
+    expect(this.#driver.engine.connectionCount).toBe(0);
+    this.#driver.stop();
+    await this.#socket.close();
+    await this.world.run(Promise.all(this.around.map(({ server }) => server.close())), 10_000);
+    expect(this.system.running.size).toBe(0);
+  }
+}
+
+let rig: Rig;
+afterEach(async () => {
+  await rig.end();
+});
+
+describe('a full report', () => {
+  test('H11, H12: one relay: IPv4 works, its latency is measured, it is preferred', async () => {
+    rig = new Rig(1);
+    const relay = await rig.addRelay(20);
+    await rig.start();
+    const report = await rig.report();
+    expect(report).toMatchObject({ udpV4: true, udpV6: false, mappingVariesByDestV4: undefined });
+    expect(report.preferredRelay!.href).toBe(relay.url.href);
+    expect(report.globalV4!.ip).toBe('10.0.0.7');
+    expect(report.latencies.map(({ kind, latencyMs }) => [kind, Math.round(latencyMs)])).toEqual([
+      ['qadV4', 60],
+    ]);
+    // One handshake; HTTPS is not waited for where nothing else can be learnt.
+    expect(report.tookMs).toBeLessThan(150);
+    expect(rig.pings).toEqual([]);
+  });
+
+  test.each([
+    ['moderate' as const, false],
+    ['strict' as const, true],
+  ])('behind a %s NAT the mapping varies: %s', async (kind, varies) => {
+    rig = new Rig(2, { nat: { kind, outsideIp: '203.0.113.1' } });
+    await rig.addRelay(20);
+    await rig.addRelay(25);
+    await rig.start();
+    const report = await rig.report();
+    expect(report.mappingVariesByDestV4).toBe(varies);
+    expect(report.globalV4!.ip).toBe('203.0.113.1');
+  });
+
+  test('H14: without address discovery HTTPS answers, each relay once', async () => {
+    rig = new Rig(3);
+    const near = await rig.addRelay(10, { hasQad: false });
+    await rig.addRelay(30, { hasQad: false });
+    await rig.start();
+    const report = await rig.report();
+    expect(report.latencies.map(({ kind, latencyMs }) => [kind, latencyMs])).toEqual([
+      ['https', 60],
+      ['https', 180],
+    ]);
+    expect(report.preferredRelay!.href).toBe(near.url.href);
+    expect(report.udpV4).toBe(false);
+    expect(report.tookMs).toBe(380);
+  });
+
+  test('blocked UDP delays HTTPS by a moment only', async () => {
+    rig = new Rig(4);
+    const relay = await rig.addRelay(10);
+    relay.host.isUp = false;
+    await rig.start();
+    const report = await rig.report();
+    expect(report.preferredRelay!.href).toBe(relay.url.href);
+    expect(report.udpV4).toBe(false);
+    expect(report.tookMs).toBe(200 + 60 + QAD_GRACE_MS);
+  });
+
+  test('an address that comes after the report is told, and in the next one', async () => {
+    rig = new Rig(5);
+    const relay = await rig.addRelay(10);
+    relay.host.isUp = false;
+    await rig.start();
+    let findings = 0;
+    rig.reporter.onFinding = () => findings++;
+    await rig.report();
+    relay.host.isUp = true;
+    await rig.run(1_500);
+    expect(findings).toBe(1);
+    const report = await rig.report();
+    expect(report.globalV4!.ip).toBe('10.0.0.7');
+    expect(report.tookMs).toBe(0);
+  });
+
+  test('inv-N5: nobody answers: a report without relay when probes have had their time', async () => {
+    rig = new Rig(6);
+    const relay = await rig.addRelay(10, { hasWeb: false });
+    relay.host.isUp = false;
+    await rig.start();
+    const report = await rig.report();
+    expect(report.preferredRelay).toBeUndefined();
+    expect(report.tookMs).toBeLessThanOrEqual(OVERALL_REPORT_TIMEOUT_MS);
+    expect(report.tookMs).toBe(PROBES_TIMEOUT_MS);
+  });
+});
+
+describe('an incremental report', () => {
+  test('uses the open connection, and asks again when it is gone', async () => {
+    rig = new Rig(7);
+    const relay = await rig.addRelay(20);
+    await rig.start();
+    await rig.report();
+    await rig.run(25_000);
+    expect(await rig.report()).toMatchObject({ udpV4: true, tookMs: 0 });
+    await rig.world.run(relay.server.close(), 5_000);
+    await rig.run(1_000);
+    expect(await rig.report()).toMatchObject({ udpV4: false, tookMs: PROBES_TIMEOUT_MS });
+    expect(rig.metrics.value('reports_full')).toBe(1);
+  });
+
+  test('inv-N4: a full one follows after five minutes', async () => {
+    rig = new Rig(8);
+    await rig.addRelay(20);
+    await rig.start();
+    for (let at = 0; at < FULL_REPORT_INTERVAL_MS + 60_000; at += 26_000) {
+      await rig.report();
+      await rig.run(26_000);
+    }
+    expect(rig.metrics.value('reports_full')).toBe(2);
+  });
+
+  test('inv-N6: a relay that was taken out of the map is not asked', async () => {
+    rig = new Rig(9);
+    const [first, second] = [await rig.addRelay(10), await rig.addRelay(20)];
+    await rig.start();
+    await rig.report();
+    rig.relays.delete(first.url);
+    const report = await rig.report();
+    expect(new Set(report.latencies.map(({ url }) => url.href))).toEqual(new Set([second.url.href]));
+  });
+
+  test('a NAT that forgets is told of, at most every five seconds', async () => {
+    rig = new Rig(10, { nat: { kind: 'moderate', outsideIp: '203.0.113.1' } });
+    await rig.addRelay(20);
+    await rig.start();
+    const before = await rig.report();
+    const at: number[] = [];
+    rig.reporter.onFinding = () => at.push(rig.world.clock.now());
+    for (let i = 0; i < 4; i++) {
+      rig.world.network.moveNat(rig.host, `203.0.113.${i + 2}`);
+      // The next keep-alive goes out from the new address.
+      await rig.run(26_000);
+    }
+    expect(at.length).toBeGreaterThanOrEqual(3);
+    for (let i = 1; i < at.length; i++)
+      expect(at[i]! - at[i - 1]!).toBeGreaterThanOrEqual(FINDING_INTERVAL_MS);
+    expect((await rig.report()).globalV4).not.toBe(before.globalV4);
+  });
+});
+
+test('inv-N1: who aborts or asks again gets one answer each, and reports go on', async () => {
+  rig = new Rig(11);
+  await rig.addRelay(20);
+  await rig.start();
+  const abort = new AbortController();
+  const aborted = rig.reporter.run({ isFull: true }, abort.signal);
+  const reason = new Error('enough');
+  abort.abort(reason);
+  await expect(aborted).rejects.toBe(reason);
+  const overtaken = rig.reporter.run({ isFull: true }, new AbortController().signal);
+  const settled = expect(overtaken).rejects.toThrow('another report was asked for');
+  expect((await rig.report(true)).udpV4).toBe(true);
+  await settled;
+  await rig.reporter.close();
+  await expect(rig.reporter.run({ isFull: true }, new AbortController().signal)).rejects.toThrow(
+    'no more reports',
+  );
+});
