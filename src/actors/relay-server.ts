@@ -4,6 +4,7 @@
  * @module
  */
 import { systemPlatform } from '#transport/system-platform';
+import type { TimerId } from '../base/clock.ts';
 import { EndpointId } from '../base/endpoint-id.ts';
 import { RelayServerError } from '../base/errors.ts';
 import { RelayUrl } from '../base/relay-url.ts';
@@ -28,9 +29,6 @@ import { postForVerdict } from '../transport/http-access.ts';
 import type { Platform } from '../transport/platform.ts';
 import { readTextFile } from '../transport/text-file.ts';
 import { AddressDiscoveryServer } from './address-discovery-server.ts';
-
-/** `DEFAULT_RELAY_QUIC_PORT`, as `relay/relay-map.ts` has it, is where address discovery listens unless told otherwise. */
-export { DEFAULT_RELAY_QUIC_PORT } from '../relay/relay-map.ts';
 
 /** Version in `/healthz`. */
 const VERSION = '0.1.0';
@@ -84,6 +82,10 @@ export interface RelayServerOptions {
   readonly metrics?: { readonly bind: string } | undefined;
   /** False: only address discovery. */
   readonly relay?: boolean | undefined;
+  /** Certificate files are read again so often, ms. Default: only by {@link RelayServer.reload}. */
+  readonly reloadIntervalMs?: number | undefined;
+  /** They were read again because it was time; with the error when that failed and all stays as it was. */
+  readonly onReload?: ((error: unknown) => void) | undefined;
   /** Clients come and go. Must not throw. */
   readonly onEvent?: ((event: RelayHubEvent) => void) | undefined;
   readonly platform?: Platform | undefined;
@@ -110,6 +112,7 @@ export class RelayServer {
   #url: RelayUrl | undefined;
   #closing: Promise<void> | undefined;
   readonly #aborted = new AbortController();
+  #reloadTimer: TimerId;
 
   private constructor(options: RelayServerOptions) {
     this.#options = options;
@@ -138,6 +141,7 @@ export class RelayServer {
     const server = new RelayServer(options);
     try {
       await server.#listen();
+      server.#scheduleReload();
     } catch (error) {
       await server.close();
       throw error;
@@ -203,7 +207,20 @@ export class RelayServer {
     return (this.#closing ??= this.#close());
   }
 
+  #scheduleReload(): void {
+    const { reloadIntervalMs, onReload } = this.#options;
+    if (reloadIntervalMs === undefined || this.#closing !== undefined) return;
+    this.#reloadTimer = this.#platform.clock.setTimeout(() => {
+      this.reload().then(
+        () => onReload?.(undefined),
+        (error: unknown) => onReload?.(error),
+      );
+      this.#scheduleReload();
+    }, reloadIntervalMs);
+  }
+
   async #close(): Promise<void> {
+    this.#platform.clock.clearTimeout(this.#reloadTimer);
     this.#http?.stopAccepting();
     this.#https?.stopAccepting();
     this.#hub.shutDown();

@@ -16,7 +16,7 @@ const DEFAULT_HTTPS_PORT = 443;
 const DEFAULT_METRICS_PORT = 9_090;
 const DEFAULT_QUIC_PORT = 7_842;
 /** In cert_mode "Reloading" certificate files are read again so often, ms. */
-export const CERTIFICATE_RELOAD_INTERVAL_MS = 24 * 3_600_000;
+const CERTIFICATE_RELOAD_INTERVAL_MS = 24 * 3_600_000;
 
 const socketAddr = v.pipe(
   v.string(),
@@ -107,13 +107,6 @@ const Config = v.strictObject({
   ),
 });
 
-/** What the command needs. */
-export interface RelaySetup {
-  readonly options: RelayServerOptions;
-  /** How often certificate files are read again; undefined: on SIGHUP only. */
-  readonly reloadIntervalMs: number | undefined;
-}
-
 /** Where values come from beside the file. */
 export interface RelayConfigSource {
   /** For messages, and what relative paths are relative to. */
@@ -123,7 +116,7 @@ export interface RelayConfigSource {
 }
 
 /** Reads a configuration. @throws {UserError} that names the line. */
-export function parseRelayConfig(toml: string, source: RelayConfigSource): RelaySetup {
+export function parseRelayConfig(toml: string, source: RelayConfigSource): RelayServerOptions {
   const { isDev, env } = source;
   const config = validate(toml, source.path);
   const { tls, limits } = config;
@@ -139,7 +132,7 @@ export function parseRelayConfig(toml: string, source: RelayConfigSource): Relay
     keyFile: tls?.manual_key_path ?? join(folder, 'default.key'),
   };
   const rx = limits?.client?.rx;
-  const options: RelayServerOptions = {
+  return {
     relay: config.enable_relay,
     bind: http.text,
     access: toAccess(config.access, env),
@@ -164,13 +157,10 @@ export function parseRelayConfig(toml: string, source: RelayConfigSource): Relay
     ...(tls?.hostname !== undefined && {
       hostname: typeof tls.hostname === 'string' ? tls.hostname : tls.hostname[0]!,
     }),
+    ...(tls?.cert_mode === 'Reloading' && { reloadIntervalMs: CERTIFICATE_RELOAD_INTERVAL_MS }),
     ...(config.enable_metrics && {
       metrics: { bind: config.metrics_bind_addr ?? `${http.ip}:${DEFAULT_METRICS_PORT}` },
     }),
-  };
-  return {
-    options,
-    reloadIntervalMs: tls?.cert_mode === 'Reloading' ? CERTIFICATE_RELOAD_INTERVAL_MS : undefined,
   };
 }
 

@@ -34,16 +34,20 @@ function explain(error: unknown): string {
   return `${error.message}${cause}`;
 }
 
+function sayReloaded(error: unknown): void {
+  console.error(error === undefined ? 'certificates read again' : `certificates kept: ${explain(error)}`);
+}
+
 /** Runs until a signal ends it. */
 export async function relay({ dev = false, configPath = DEFAULT_PATH }: RelayOptions): Promise<void> {
-  const setup = parseRelayConfig(readConfig(configPath), {
+  const options = parseRelayConfig(readConfig(configPath), {
     path: configPath,
     isDev: dev,
     env: process.env,
   });
   let server: RelayServer;
   try {
-    server = await RelayServer.listen(setup.options);
+    server = await RelayServer.listen({ ...options, onReload: sayReloaded });
   } catch (error) {
     if (!(error instanceof RelayServerError)) throw error;
     throw new UserError(explain(error), error);
@@ -51,22 +55,14 @@ export async function relay({ dev = false, configPath = DEFAULT_PATH }: RelayOpt
   console.error(`relay server at ${server.url.href}`);
   if (server.quicPort !== undefined) console.error(`address discovery on UDP port ${server.quicPort}`);
   if (server.metricsAddr !== undefined) console.error(`metrics at http://${server.metricsAddr.text}/metrics`);
-  if (setup.options.tls === undefined)
+  if (options.tls === undefined)
     console.error('without TLS: fine behind a proxy that has it, and for trying things out');
 
-  const reload = (): void => {
-    server.reload().then(
-      () => console.error('certificates read again'),
-      (error: unknown) => console.error(`certificates kept: ${explain(error)}`),
-    );
-  };
-  const timer =
-    setup.reloadIntervalMs === undefined ? undefined : setInterval(reload, setup.reloadIntervalMs);
+  const reload = (): void => void server.reload().then(() => sayReloaded(undefined), sayReloaded);
   process.on('SIGHUP', reload);
   await new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });
-  clearInterval(timer);
   process.removeListener('SIGHUP', reload);
   await server.close();
 }

@@ -36,16 +36,13 @@ function errorOf(toml: string): string {
 describe('configuration', () => {
   test('without a file', () => {
     expect(parse('')).toEqual({
-      options: {
-        relay: true,
-        bind: '[::]:80',
-        access: 'everyone',
-        limits: {},
-        metrics: { bind: '[::]:9090' },
-      },
-      reloadIntervalMs: undefined,
+      relay: true,
+      bind: '[::]:80',
+      access: 'everyone',
+      limits: {},
+      metrics: { bind: '[::]:9090' },
     });
-    expect(parse('', true).options.bind).toBe('[::]:3340');
+    expect(parse('', true).bind).toBe('[::]:3340');
   });
 
   test('everything', () => {
@@ -73,38 +70,36 @@ cert_dir = "certs"
 `;
     const certificate = { certFile: '/etc/relay/certs/default.crt', keyFile: '/etc/relay/certs/default.key' };
     expect(parse(toml)).toEqual({
-      options: {
-        relay: true,
-        bind: '0.0.0.0:8080',
-        access: { allow: [id] },
-        limits: {
-          clientRx: { bytesPerSecond: 1_000_000, maxBurstBytes: 2_000_000 },
-          acceptsPerSecond: 100,
-          acceptBurst: 50,
-        },
-        tls: { bind: '0.0.0.0:443', ...certificate },
-        addressDiscovery: { bind: '0.0.0.0:7842', certificate },
-        hostname: 'relay.example.com',
-        metrics: { bind: '127.0.0.1:9999' },
+      relay: true,
+      bind: '0.0.0.0:8080',
+      access: { allow: [id] },
+      limits: {
+        clientRx: { bytesPerSecond: 1_000_000, maxBurstBytes: 2_000_000 },
+        acceptsPerSecond: 100,
+        acceptBurst: 50,
       },
+      tls: { bind: '0.0.0.0:443', ...certificate },
+      addressDiscovery: { bind: '0.0.0.0:7842', certificate },
+      hostname: 'relay.example.com',
+      metrics: { bind: '127.0.0.1:9999' },
       reloadIntervalMs: 86_400_000,
     });
     // --dev: the certificate is for address discovery only.
-    const dev = parse(toml, true).options;
+    const dev = parse(toml, true);
     expect([dev.tls, dev.addressDiscovery]).toEqual([undefined, { bind: '0.0.0.0:7842', certificate }]);
   });
 
   test('access, and what the environment replaces', () => {
-    expect(parse('access.denylist = []').options.access).toEqual({ deny: [] });
-    expect(parse('access.shared_token = ["a", "b"]').options.access).toEqual({ tokens: ['a', 'b'] });
-    expect(
-      parse('access.shared_token = ["a"]', false, { IROH_RELAY_ACCESS_TOKEN: 'c' }).options.access,
-    ).toEqual({ tokens: ['c'] });
+    expect(parse('access.denylist = []').access).toEqual({ deny: [] });
+    expect(parse('access.shared_token = ["a", "b"]').access).toEqual({ tokens: ['a', 'b'] });
+    expect(parse('access.shared_token = ["a"]', false, { IROH_RELAY_ACCESS_TOKEN: 'c' }).access).toEqual({
+      tokens: ['c'],
+    });
     const http = '[access.http]\nurl = "https://example.com/may"\nbearer_token = "x"';
-    expect(parse(http).options.access).toEqual({
+    expect(parse(http).access).toEqual({
       http: { url: 'https://example.com/may', bearerToken: 'x' },
     });
-    expect(parse(http, false, { IROH_RELAY_HTTP_BEARER_TOKEN: 'y' }).options.access).toMatchObject({
+    expect(parse(http, false, { IROH_RELAY_HTTP_BEARER_TOKEN: 'y' }).access).toMatchObject({
       http: { bearerToken: 'y' },
     });
   });

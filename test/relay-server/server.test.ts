@@ -202,6 +202,19 @@ describe('TLS', () => {
       await expect(server.reload()).rejects.toMatchObject({ code: 'RelayServerError.Certificate' });
       client.sendTo(client, hello);
       await client.until(() => client.received('datagrams').length === 1);
+
+      await put('13');
+      let onReload: ((error: unknown) => void) | undefined;
+      const timed = new Promise<unknown>((resolve) => (onReload = resolve));
+      await listen({
+        tls: { bind: '127.0.0.1:0', certFile, keyFile },
+        reloadIntervalMs: 10,
+        onReload: (error) => onReload!(error),
+      });
+      expect(await timed).toBeUndefined();
+      rmSync(keyFile);
+      const failed = new Promise<unknown>((resolve) => (onReload = (error) => error && resolve(error)));
+      expect(await failed).toMatchObject({ code: 'RelayServerError.Certificate' });
     } finally {
       rmSync(folder, { recursive: true });
     }

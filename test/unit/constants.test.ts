@@ -11,6 +11,15 @@ import {
   PATH_MAX_IDLE_TIMEOUT_MS,
   RELAY_PATH_MAX_IDLE_TIMEOUT_MS,
 } from '../../src/quic/config.ts';
+import { MAX_RELAY_MESSAGE_BYTES, MAX_RELAY_PAYLOAD_BYTES } from '../../src/relay/frames.ts';
+import { MAX_PONG_TIMEOUT_MS, MIN_PONG_TIMEOUT_MS, PONG_TIMEOUT_RTTS } from '../../src/relay/ping-tracker.ts';
+import { DEFAULT_RELAY_QUIC_PORT } from '../../src/relay/relay-map.ts';
+import { CLIENT_QUEUE_FRAMES } from '../../src/relay/server/frame-queue.ts';
+import {
+  PING_JITTER_S,
+  SERVER_PING_INTERVAL_MS,
+  SERVER_WRITE_TIMEOUT_MS,
+} from '../../src/relay/server/session.ts';
 import { MAX_TICKET_NAMES, MAX_TICKETS_PER_NAME } from '../../src/tls/ticket-store.ts';
 import { Pair } from '../support/pair.ts';
 
@@ -81,7 +90,7 @@ const ROWS: readonly Row[] = [
     seed: 3_478,
     upstream: 7_842,
     source: 'iroh-relay/src/defaults.rs',
-    ours: 'later: relay and lookup',
+    ours: DEFAULT_RELAY_QUIC_PORT,
   },
   {
     name: 'grace of the socket actor at close',
@@ -106,7 +115,6 @@ test('the parts that are not here yet', () => {
   expect(later).toEqual([
     ['NET_REPORT_TIMEOUT', 'later: relay and lookup'],
     ['FULL_REPORT_INTERVAL', 'later: relay and lookup'],
-    ['DEFAULT_RELAY_QUIC_PORT', 'later: relay and lookup'],
     ['grace of the socket actor at close', 'later: actor system'],
   ]);
 });
@@ -137,5 +145,30 @@ describe('the constants are in use', () => {
 
   test('tickets: eight for each of thirty-two names', () => {
     expect([MAX_TICKETS_PER_NAME, MAX_TICKET_NAMES]).toEqual([8, 32]);
+  });
+});
+
+test('the relay protocol', () => {
+  // `iroh-relay/src/protos/relay.rs`, `ping_tracker.rs`, `defaults.rs`, `server/client.rs`
+  expect({
+    MAX_RELAY_PAYLOAD_BYTES,
+    MAX_RELAY_MESSAGE_BYTES,
+    CLIENT_QUEUE_FRAMES,
+    SERVER_PING_INTERVAL_MS,
+    PING_JITTER_S,
+    SERVER_WRITE_TIMEOUT_MS,
+    MIN_PONG_TIMEOUT_MS,
+    MAX_PONG_TIMEOUT_MS,
+    PONG_TIMEOUT_RTTS,
+  }).toEqual({
+    MAX_RELAY_PAYLOAD_BYTES: 65_536,
+    MAX_RELAY_MESSAGE_BYTES: 1_048_576,
+    CLIENT_QUEUE_FRAMES: 512,
+    SERVER_PING_INTERVAL_MS: 15_000,
+    PING_JITTER_S: 5,
+    SERVER_WRITE_TIMEOUT_MS: 2_000,
+    MIN_PONG_TIMEOUT_MS: 500,
+    MAX_PONG_TIMEOUT_MS: 5_000,
+    PONG_TIMEOUT_RTTS: 3,
   });
 });

@@ -79,7 +79,7 @@ export function answerHttp(question: HttpQuestion, surface: HttpSurface, version
       case '/robots.txt':
         return answer(200, 'User-agent: *\nDisallow: /\n', { 'Content-Type': 'text/plain' });
       case RELAY_PATH:
-        return answer(400, 'this is where WebSockets are opened');
+        return answer(400, 'only upgrades are taken here');
       default:
     }
   }
@@ -105,12 +105,12 @@ export function judgeUpgrade(question: HttpQuestion, surface: HttpSurface): Upgr
   if (surface === 'captivePortal' || question.path !== RELAY_PATH) return refuse('Not Found', {}, 404);
   if (question.method !== 'GET') return refuse('not a GET');
   // Byte for byte, as upstream has it.
-  if (question.header('upgrade') !== 'websocket') return refuse('the upgrade is not to websocket');
-  if (question.header('sec-websocket-key') === undefined) return refuse('no Sec-WebSocket-Key');
+  if (question.header('upgrade') !== 'websocket') return refuse('the upgrade is to something else');
+  if (question.header('sec-websocket-key') === undefined) return refuse('no sec-websocket-key');
   if (question.header('sec-websocket-version') !== '13')
-    return refuse('unsupported version of the protocol', { 'Sec-WebSocket-Version': '13' });
+    return refuse('unsupported version of the protocol', { 'sec-websocket-version': '13' });
   const offered = question.header('sec-websocket-protocol');
-  if (offered === undefined) return refuse('no Sec-WebSocket-Protocol');
+  if (offered === undefined) return refuse('no sec-websocket-protocol');
   const protocol = chooseRelayProtocol(offered);
   return protocol === undefined ? refuse('no relay protocol that is known here') : { protocol };
 }
