@@ -18,7 +18,11 @@ export async function httpFetch(request: HttpRequest): Promise<HttpResponse> {
   if (!isTls && url.protocol !== 'http:') throw new Error(`not a web address: ${request.url}`);
   if (request.proxy === undefined) return get(request, url, undefined);
   const tunnel = await openTunnel(new URL(request.proxy), url, request);
-  return get(request, url, tunnel);
+  try {
+    return await get(request, url, tunnel);
+  } finally {
+    tunnel.destroy();
+  }
 }
 
 function trustOptions(tls: TlsTrust | undefined): { ca?: string[]; rejectUnauthorized?: boolean } {
@@ -38,9 +42,9 @@ function get(request: HttpRequest, url: URL, tunnel: Duplex | undefined): Promis
     method: 'GET',
     headers: { ...headers, connection: 'close' },
     signal,
-    // No pool: a socket that stays open would keep the process alive.
-    agent: false as const,
     ...(isTls && { ...trustOptions(tls), servername: isName ? servername : '' }),
+    // No pool: a socket that stays open would keep the process alive. An agent would not look at `createConnection`.
+    ...(tunnel === undefined && { agent: false as const }),
     ...(tunnel !== undefined && {
       createConnection: () =>
         isTls

@@ -1,0 +1,97 @@
+/** Requests of the platform, to servers and a proxy on this host. */
+import { afterEach, expect, test } from '@jest/globals';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { connect, type AddressInfo } from 'node:net';
+import { httpFetch } from '../../../src/transport/http.ts';
+import { makeServerCertificate } from '../../support/certificates.ts';
+
+const servers: Server[] = [];
+afterEach(async () => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+async function listen(server: Server): Promise<number> {
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return (server.address() as AddressInfo).port;
+}
+
+const answer: RequestListener = (request, response) => {
+  if (request.url === '/moved') response.writeHead(302, { Location: '/' }).end();
+  else if (request.url === '/long') response.end('x'.repeat(10_000));
+  else if (request.url !== '/silent')
+    response.writeHead(204, { 'X-Answer': `to ${request.headers['x-ask']}` }).end();
+};
+
+const signal = new AbortController().signal;
+const maxBodyBytes = 8_192;
+
+test('status and headers, over HTTP', async () => {
+  const port = await listen(createServer(answer));
+  const response = await httpFetch({
+    url: `http://127.0.0.1:${port}/ping`,
+    headers: { 'X-Ask': 'me' },
+    signal,
+    maxBodyBytes,
+  });
+  expect([response.status, response.headers.get('x-answer'), response.body.length]).toEqual([
+    204,
+    'to me',
+    0,
+  ]);
+});
+
+test('redirects are not followed, long answers are errors, waiting can be given up', async () => {
+  const port = await listen(createServer(answer));
+  const url = `http://127.0.0.1:${port}`;
+  expect((await httpFetch({ url: `${url}/moved`, signal, maxBodyBytes })).status).toBe(302);
+  await expect(httpFetch({ url: `${url}/long`, signal, maxBodyBytes })).rejects.toThrow(
+    'longer than 8192 bytes',
+  );
+  const abort = new AbortController();
+  const reason = new Error('enough');
+  const silent = httpFetch({ url: `${url}/silent`, signal: abort.signal, maxBodyBytes });
+  abort.abort(reason);
+  await expect(silent).rejects.toBe(reason);
+  await expect(httpFetch({ url: 'ftp://127.0.0.1/', signal, maxBodyBytes })).rejects.toThrow(
+    'not a web address',
+  );
+});
+
+test('HTTPS believes the given roots, directly and through a proxy, and nobody else', async () => {
+  const { root, chain, key } = await makeServerCertificate();
+  const port = await listen(createTlsServer({ cert: chain, key }, answer));
+  const seen: string[] = [];
+  const proxy = createServer((_request, response) => response.writeHead(405).end());
+  proxy.on('connect', (request, socket) => {
+    seen.push(request.url!);
+    const onward = connect(Number(request.url!.split(':')[1]), '127.0.0.1', () => {
+      socket.write('HTTP/1.1 200 OK\r\n\r\n');
+      socket.pipe(onward).pipe(socket);
+    });
+    for (const each of [socket, onward]) each.on('error', () => onward.destroy());
+    onward.on('close', () => socket.destroy());
+  });
+  const proxyUrl = `http://127.0.0.1:${await listen(proxy)}`;
+  const url = `https://localhost:${port}/ping`;
+  await expect(httpFetch({ url, signal, maxBodyBytes })).rejects.toMatchObject({ code: expect.any(String) });
+  for (const request of [
+    { url, tls: { roots: [root] } },
+    { url, tls: { insecureSkipVerify: true } },
+    { url, tls: { roots: [root] }, proxy: proxyUrl },
+    // A dot at the end of a name is no part of the name in the certificate.
+    { url: url.replace('localhost', 'localhost.'), tls: { roots: [root] }, proxy: proxyUrl },
+  ])
+    expect((await httpFetch({ ...request, signal, maxBodyBytes })).status).toBe(204);
+  expect(seen).toEqual([`localhost:${port}`, `localhost.:${port}`]);
+});
+
+test('a proxy that is none', async () => {
+  const port = await listen(createServer((_request, response) => response.writeHead(405).end()));
+  const proxy = `http://127.0.0.1:${port}`;
+  await expect(httpFetch({ url: 'https://localhost:1/', proxy, signal, maxBodyBytes })).rejects.toThrow();
+});
