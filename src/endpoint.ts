@@ -6,7 +6,9 @@
 import type { Observable } from 'rxjs';
 import { keyLogFromEnvironment, qlogFromEnvironment, qlogToFolder } from '#transport/debug-output';
 import { systemPlatform } from '#transport/system-platform';
+import { ActorSystem } from './actors/actor-system.ts';
 import { EndpointActor, type EndpointState } from './actors/endpoint-actor.ts';
+import { partsOf } from './actors/internals.ts';
 import type { BindOptions } from './actors/transports.ts';
 import { deadlineOf, settleWithin, type WaitOptions } from './actors/wait.ts';
 import { utf8 } from './base/bytes.ts';
@@ -95,6 +97,7 @@ export class Endpoint {
     const { secretKey } = options;
     const platform = options.platform ?? systemPlatform;
     const transport = { ...DEFAULT_TRANSPORT_CONFIG, ...options.transport };
+    const log = new Log(options.logger);
     const actor = await EndpointActor.bind({
       platform,
       secretKey:
@@ -109,9 +112,15 @@ export class Endpoint {
       transport,
       keyLog: toKeyLog(options.keylog),
       qlog: toQlogFactory(options.qlog),
-      log: new Log(options.logger),
+      log,
     });
-    return new Endpoint(actor, transport);
+    const endpoint = new Endpoint(actor, transport);
+    const system = new ActorSystem({
+      clock: platform.clock,
+      onError: (name, error) => log.write('endpoint', () => `actor "${name}" failed: ${String(error)}`),
+    });
+    partsOf.set(endpoint, { system, log });
+    return endpoint;
   }
 
   /** The public key: what others dial. */

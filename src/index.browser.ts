@@ -15,6 +15,25 @@ export { ExternalAddrs } from './external-addrs.ts';
 export { Connecting, type EarlyConnection } from './connecting.ts';
 export { Accepting, Incoming, type IncomingAddr } from './incoming.ts';
 export { Connection, type CloseReason, type Path, type PathEvent } from './connection.ts';
+export {
+  Router,
+  RouterBuilder,
+  type AcceptFunction,
+  type HandlerContext,
+  type IncomingFilter,
+  type IncomingInfo,
+  type IncomingVerdict,
+  type ProtocolHandler,
+  type ShutdownOptions,
+} from './router.ts';
+export {
+  MemoryLookup,
+  type AddrFilter,
+  type AddressLookup,
+  type LookupAnswer,
+  type PublishedData,
+} from './address-lookup.ts';
+export type { ConnectionInfo, EndpointHooks, HookVerdict } from './hooks.ts';
 export { RecvStream, SendStream, type BiStream } from './streams.ts';
 export type { BindOptions } from './actors/transports.ts';
 export type { EndpointState } from './actors/endpoint-actor.ts';

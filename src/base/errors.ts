@@ -18,16 +18,24 @@ export const ERROR_CODES = {
   'ConnectError.InvalidAlpn': 'The protocol name is empty or longer than 255 bytes.',
   'ConnectError.NoAddress.NoServiceConfigured':
     'No address is known, and nothing is configured to look one up.',
+  'ConnectError.NoAddress.NoResults': 'No address is known, and no service found one; see `cause`.',
+  'ConnectError.LocallyRejected': 'A hook of this endpoint refused to connect, or the connection.',
   'ConnectError.AuthenticationError': 'Who answered is not who was dialled; see `cause`.',
   'ConnectError.Connection': 'The connection ended before it was established; `cause` is a ConnectionError.',
   'ConnectWithOptsError.EndpointClosed': 'Cause of ConnectError.EndpointClosed.',
   'ConnectWithOptsError.EndpointStopping': 'Cause of ConnectError.EndpointStopping.',
   'ConnectWithOptsError.SelfConnect': 'Cause of ConnectError.SelfConnect.',
   'ConnectWithOptsError.InvalidAlpn': 'Cause of ConnectError.InvalidAlpn.',
-  'ConnectWithOptsError.NoAddress': 'Cause of ConnectError.NoAddress.NoServiceConfigured.',
+  'ConnectWithOptsError.NoAddress': 'Cause of ConnectError.NoAddress.*.',
+  'ConnectWithOptsError.LocallyRejected': 'A `beforeConnect` hook refused to dial.',
+  'AddressLookupFailed.NoServiceConfigured': 'There is no address lookup service.',
+  'AddressLookupFailed.NoResults': 'No service found an address; `errors` has one LookupError per failure.',
+  'LookupError.Failed': 'The service that `provenance` names failed; see `cause`.',
+  'LookupError.TimedOut': 'The service that `provenance` names took too long.',
   'ConnectingError.ConnectionError': 'The handshake failed; `cause` is a ConnectionError.',
   'ConnectingError.HandshakeFailure':
     'The peer could not be authenticated; `cause` is an AuthenticationError.',
+  'ConnectingError.LocallyRejected': 'An `afterHandshake` hook refused the connection.',
   'AuthenticationError.RemoteId': 'The peer did not prove the expected endpoint id.',
   'AuthenticationError.NoAlpn': 'The handshake negotiated no protocol.',
   'ConnectionError.VersionMismatch': 'The peer speaks no version of QUIC that we do.',
@@ -59,7 +67,8 @@ export const ERROR_CODES = {
   'RetryError.AlreadyValidated': 'The address of this attempt is validated already.',
   'IncomingError.AlreadyDecided': 'The attempt was accepted, refused, retried or ignored before.',
   'EndpointError.Closed': 'The endpoint is closed.',
-  'RelayServerError.InvalidOptions': 'Options of a relay server that contradict each other or cannot be read.',
+  'RelayServerError.InvalidOptions':
+    'Options of a relay server that contradict each other or cannot be read.',
   'RelayServerError.Certificate': 'A certificate or key that cannot be read or used.',
   'RelayServerError.Bind': 'A socket could not be bound; `cause` is the system error.',
   'TimeoutError.Elapsed': 'The `timeoutMs` of a call elapsed.',
@@ -133,6 +142,30 @@ export class ConnectError extends IrohError {
 /** Why dialling did not even start; cause of a {@link ConnectError}. */
 export class ConnectWithOptsError extends IrohError {
   declare readonly code: CodeOf<'ConnectWithOptsError'>;
+}
+
+/** One address lookup service failed. */
+export class LookupError extends IrohError {
+  declare readonly code: CodeOf<'LookupError'>;
+  /** Name of the service. */
+  readonly provenance: string;
+
+  constructor(code: CodeOf<'LookupError'>, provenance: string, message: string, cause?: unknown) {
+    super(code, `${provenance}: ${message}`, cause);
+    this.provenance = provenance;
+  }
+}
+
+/** No service found an address. */
+export class AddressLookupFailed extends IrohError {
+  declare readonly code: CodeOf<'AddressLookupFailed'>;
+  /** What went wrong, one for each service that failed. */
+  readonly errors: readonly LookupError[];
+
+  constructor(code: CodeOf<'AddressLookupFailed'>, message: string, errors: readonly LookupError[] = []) {
+    super(code, message);
+    this.errors = errors;
+  }
 }
 
 /** Why the handshake failed; cause of a {@link ConnectError}. */

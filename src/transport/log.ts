@@ -2,7 +2,7 @@
  * What an endpoint says about itself: lifecycle facts, never packets (those are in qlog).
  *
  * Goes to the `logger` of the endpoint, and to stderr for namespaces that `DEBUG` names (browsers: `localStorage.debug`):
- * `iroh:endpoint`, `iroh:connection`, `iroh:path`.
+ * `iroh:endpoint`, `iroh:connection`, `iroh:path`, `iroh:router`, `iroh:lookup`, `iroh:hooks`.
  *
  * @module
  */
@@ -18,12 +18,15 @@ export interface Logger {
 }
 
 /** Namespaces of `DEBUG`. */
-export type LogScope = 'endpoint' | 'connection' | 'path';
+export type LogScope = 'endpoint' | 'connection' | 'path' | 'router' | 'lookup' | 'hooks';
 
 const debuggers = {
   endpoint: createDebug('iroh:endpoint'),
   connection: createDebug('iroh:connection'),
   path: createDebug('iroh:path'),
+  router: createDebug('iroh:router'),
+  lookup: createDebug('iroh:lookup'),
+  hooks: createDebug('iroh:hooks'),
 } as const satisfies Record<LogScope, unknown>;
 
 /** Distributes lines; builds them only if somebody reads. */
