@@ -29,7 +29,7 @@ export const HEADER_SAMPLE_BYTES = 16;
  * packet to packet.
  */
 export interface PacketJob {
-  /** The buffer; changed in place by sealing. */
+  /** The buffer; changed in place by sealing, perhaps by opening. */
   bytes: Uint8Array;
   /** Index of the header's first byte; the header is the associated data. */
   headerStart: number;
@@ -53,7 +53,8 @@ export interface Aead {
   sealBatch(jobs: readonly PacketJob[], count: number): void;
   /**
    * Decrypts `[payloadStart, payloadEnd − 16)` and checks the tag behind it.
-   * @returns The plaintext, in an array of its own; undefined when it does not authenticate or is shorter than a tag.
+   * @returns The plaintext, in an array of its own or in place in `bytes`; undefined when it does not authenticate or is
+   * shorter than a tag, and then `bytes` are as they were.
    */
   open(job: PacketJob): Uint8Array | undefined;
 }

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { fastestAead } from '#crypto/aead';
 import type { HashName } from '#crypto/kdf';
 import type { CipherSuiteName } from './session.ts';
 
@@ -22,12 +23,24 @@ export const CIPHER_SUITES: Readonly<Record<CipherSuiteName, CipherSuite>> = {
   TLS_CHACHA20_POLY1305_SHA256: { name: 'TLS_CHACHA20_POLY1305_SHA256', id: 0x1303, hash: 'sha256' },
 };
 
-/** Fastest first: the server takes the first of the client's list that it knows. (rustls prefers AES-256.) */
-export const DEFAULT_SUITES: readonly CipherSuiteName[] = [
+const CHACHA_FIRST: readonly CipherSuiteName[] = [
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+];
+const AES_FIRST: readonly CipherSuiteName[] = [
   'TLS_AES_128_GCM_SHA256',
   'TLS_AES_256_GCM_SHA384',
   'TLS_CHACHA20_POLY1305_SHA256',
 ];
+
+/**
+ * All suites, what is fastest here first. As client we offer them in this order, which rustls follows; as server we take the
+ * first when the client offers it. A native peer hardly feels the difference, here it is a factor of three.
+ */
+export function defaultSuites(): readonly CipherSuiteName[] {
+  return fastestAead() === 'chacha20-poly1305' ? CHACHA_FIRST : AES_FIRST;
+}
 
 /** Finds the suite with number `id` among `names`. */
 export function suiteById(names: readonly CipherSuiteName[], id: number): CipherSuite | undefined {

@@ -15,7 +15,7 @@ import {
   signedContent,
   toPeerIdentity,
 } from './certificates.ts';
-import { CIPHER_SUITES, DEFAULT_SUITES, suiteById, type CipherSuite } from './cipher-suites.ts';
+import { CIPHER_SUITES, defaultSuites, suiteById, type CipherSuite } from './cipher-suites.ts';
 import { BINDER_OFFSET, encodeClientHello, type ClientHelloInput } from './client-hello.ts';
 import { TicketReceiver, mayUseEarlyData, obfuscatedAge, takeTicket } from './client-tickets.ts';
 import { CERTIFICATE_TYPE, EXTENSION, GROUP_X25519 } from './extensions.ts';
@@ -108,7 +108,7 @@ class ClientSession extends HandshakeSession {
     this.#config = config;
     this.#serverName = serverName;
     this.#context = context;
-    this.#suites = config.suites ?? DEFAULT_SUITES;
+    this.#suites = config.suites ?? defaultSuites();
     this.#random = randomBytes(context.rng, 32);
     this.#keyPair = generateX25519(context.rng);
     const ticket = takeTicket(config, serverName, this.#suites, context.wallNow);

@@ -100,7 +100,7 @@ interface TlsProfile {
   readonly verifier: PeerVerifier;
   /** Protocols in order of preference. */
   readonly alpns: readonly Uint8Array[];
-  /** Offered (client: in this order) or accepted suites; default all three. */
+  /** Offered (client: in this order) or accepted suites (server: the client's order counts); default all three. */
   readonly suites?: readonly CipherSuiteName[];
   readonly keyLog?: KeyLog | undefined;
 }

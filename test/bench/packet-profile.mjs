@@ -6,8 +6,8 @@ import { join } from 'node:path';
 
 /** Steps, first match wins; the text is `function file` of the nearest frame of ours. */
 const STEPS = [
-  ['AEAD', /^(seal|sealBatch|open) crypto\/aead\.js/],
-  ['header protection', /^masks crypto\/aead\.js|wire\/protection\.js/],
+  ['AEAD', /^(seal|sealBatch|open|#prepare) crypto\/(wasm-)?aead\.js/],
+  ['header protection', /^masks crypto\/(wasm-)?aead\.js|wire\/protection\.js/],
   ['socket', /transport\/(udp|datagram)\.js/],
   ['loss recovery, congestion, pacing', /recovery\/|loss-recovery|congestion\/|pacer|mtu-discovery/],
   ['stream handles', /dist\/(streams|connection)\.js/],

@@ -3,6 +3,9 @@ import fc from 'fast-check';
 import { concatBytes, fromHex, toHex } from '../../../src/base/bytes.ts';
 import * as browser from '../../../src/crypto/aead.browser.ts';
 import * as node from '../../../src/crypto/aead.ts';
+import { ChaChaHeaderKey } from '../../../src/crypto/chacha-mask.ts';
+import { chachaModuleBytes } from '../../../src/crypto/chacha-wasm.ts';
+import { WasmAead, WasmHeaderKey, hasWasmChaCha } from '../../../src/crypto/wasm-aead.ts';
 import type { AeadName, PacketJob } from '../../../src/crypto/packet-cipher.ts';
 import { loadVectors } from '../../support/vectors.ts';
 
@@ -36,10 +39,15 @@ function sealed(j: PacketJob): Uint8Array {
   return j.bytes.subarray(j.payloadStart, j.payloadEnd + 16);
 }
 
-describe.each([
+type Ciphers = Pick<typeof node, 'createAead' | 'createHeaderKey' | 'AEAD_KEY_BYTES'>;
+const implementations: readonly (readonly [string, Ciphers])[] = [
   ['node', node],
   ['browser', browser],
-])('%s packet ciphers', (_, impl) => {
+  ['node without WebAssembly', { ...node, createAead: node.createPlainAead }],
+  ['browser without WebAssembly', { ...browser, createAead: browser.createPlainAead }],
+];
+
+describe.each(implementations)('%s packet ciphers', (_, impl) => {
   test('agree with Wycheproof', () => {
     for (const v of loadVectors<AeadVector[]>('wycheproof-aead')) {
       const aead = impl.createAead(v.aead, fromHex(v.key));
@@ -133,7 +141,8 @@ describe('both twins', () => {
           const j = jobs[0]!;
           expect(j.bytes.subarray(0, 3)).toEqual(new Uint8Array(3).fill(0xee));
           expect(j.bytes.subarray(-3)).toEqual(new Uint8Array(3).fill(0xee));
-          const opened = impl.createAead(name, usable).open({ ...j, payloadEnd: j.payloadEnd + 16 });
+          const packet = { ...j, bytes: j.bytes.slice(), payloadEnd: j.payloadEnd + 16 };
+          const opened = impl.createAead(name, usable).open(packet);
           expect(opened).toEqual(plaintext);
           // A Buffer would share memory in slice().
           expect(Object.getPrototypeOf(opened)).toBe(Uint8Array.prototype);
@@ -185,5 +194,102 @@ describe('both twins', () => {
       ),
       { numRuns: 50 },
     );
+  });
+});
+
+describe('ChaCha20-Poly1305 on WebAssembly', () => {
+  test('runs here, and compiles synchronously on the main thread of every browser', () => {
+    expect(hasWasmChaCha()).toBe(true);
+    expect(WebAssembly.validate(chachaModuleBytes())).toBe(true);
+    expect(chachaModuleBytes().length).toBeLessThanOrEqual(4_096);
+  });
+
+  test('seals the packet of RFC 8439 §2.8.2', () => {
+    const plaintext = new TextEncoder().encode(
+      "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the future, sunscreen would be it.",
+    );
+    const key = Uint8Array.from({ length: 32 }, (_, i) => 0x80 + i);
+    const j = job(fromHex('50515253c0c1c2c3c4c5c6c7'), plaintext, fromHex('070000004041424344454647'));
+    new WasmAead(key).seal(j);
+    expect(toHex(sealed(j).subarray(0, 16))).toBe('d31a8d34648e60db7b86afbc53ef7ec2');
+    expect(toHex(sealed(j).subarray(-16))).toBe('1ae10b594f09e26a7e902ecbd0600691');
+  });
+
+  test('equals node:crypto and noble on every length, with keys in turn', () => {
+    const pattern = (length: number, seed: number): Uint8Array =>
+      Uint8Array.from({ length }, (_, i) => Math.imul(i + 1, seed * 2_654_435_761 + 40_503) >>> 13);
+    const keys = [1, 2, 3].map((seed) => pattern(32, seed));
+    const wasm = keys.map((key) => new WasmAead(key));
+    for (let length = 0; length < 2_000; length++) {
+      const at = length % 3;
+      const header = pattern(length % 67, length + 5);
+      const nonce = pattern(12, length + 7);
+      const payload = pattern(length, length + 11);
+      const jobs = [
+        wasm[at]!,
+        node.createPlainAead('chacha20-poly1305', keys[at]!),
+        ...(length % 8 === 0 ? [browser.createPlainAead('chacha20-poly1305', keys[at]!)] : []),
+      ].map((aead) => {
+        const j = job(header, payload, nonce);
+        aead.seal(j);
+        return j;
+      });
+      for (const other of jobs.slice(1)) {
+        expect(Buffer.compare(jobs[0]!.bytes, other.bytes) === 0 ? 'equal' : length).toBe('equal');
+      }
+      const packet = jobs[0]!;
+      packet.payloadEnd += 16;
+      const opened = wasm[at]!.open(packet);
+      expect(opened !== undefined && Buffer.compare(opened, payload) === 0 ? 'opened' : length).toBe(
+        'opened',
+      );
+    }
+  });
+
+  test('refuses each flipped bit of header, payload, tag and nonce, and leaves the packet alone', () => {
+    const aead = new WasmAead(new Uint8Array(32).fill(9));
+    const j = job(new Uint8Array(11).fill(1), new Uint8Array(37).fill(2), new Uint8Array(12).fill(3));
+    aead.seal(j);
+    j.payloadEnd += 16;
+    const flip = (bytes: Uint8Array, bit: number): void => {
+      bytes[bit >> 3]! ^= 1 << (bit & 7);
+    };
+    for (let bit = 8 * j.headerStart; bit < 8 * j.payloadEnd; bit++) {
+      flip(j.bytes, bit);
+      const before = toHex(j.bytes);
+      expect(aead.open(j)).toBeUndefined();
+      expect(toHex(j.bytes)).toBe(before);
+      flip(j.bytes, bit);
+    }
+    for (let bit = 0; bit < 96; bit++) {
+      flip(j.nonce, bit);
+      expect(aead.open(j)).toBeUndefined();
+      flip(j.nonce, bit);
+    }
+    expect(aead.open(j)).toEqual(new Uint8Array(37).fill(2));
+  });
+
+  test('takes what fits into a datagram and no more', () => {
+    const aead = new WasmAead(new Uint8Array(32).fill(4));
+    const nonce = new Uint8Array(12);
+    const whole = job(new Uint8Array(60_000).fill(5), new Uint8Array(0xffff - 16).fill(6), nonce);
+    aead.seal(whole);
+    whole.payloadEnd += 16;
+    const packet = { ...whole, bytes: whole.bytes.slice() };
+    expect(aead.open(packet)).toEqual(new Uint8Array(0xffff - 16).fill(6));
+    const plain = node.createPlainAead('chacha20-poly1305', new Uint8Array(32).fill(4));
+    expect(plain.open(whole)).toEqual(new Uint8Array(0xffff - 16).fill(6));
+    const large = job(new Uint8Array(1), new Uint8Array(0x1_0000), nonce);
+    expect(() => aead.seal(large)).toThrow(RangeError);
+    expect(aead.open(large)).toBeUndefined();
+  });
+
+  test('masks any number of samples as the plain block function does', () => {
+    const key = new Uint8Array(32).fill(8);
+    const samples = Uint8Array.from({ length: 16 * 300 }, (_, i) => (i * 73) >>> 2);
+    for (const count of [0, 1, 2, 255, 256, 257, 300]) {
+      const plain = new ChaChaHeaderKey(key).masks(samples, count).slice(0, 16 * count);
+      expect(toHex(new WasmHeaderKey(key).masks(samples, count).slice(0, 16 * count))).toBe(toHex(plain));
+    }
   });
 });

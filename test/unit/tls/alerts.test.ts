@@ -267,7 +267,7 @@ describe('what a server demands of a ClientHello', () => {
   test.each([
     ['no TLS 1.3 in supported_versions', patch('002b0003020304', '002b0003020303'), 'protocol_version'],
     ['no supported_versions', patch('002b0003', 'fa2b0003'), 'protocol_version'],
-    ['a compression', patch('13030100', '13030101'), 'illegal_parameter'],
+    ['a compression', patch('13020100', '13020101'), 'illegal_parameter'],
     ['no supported_groups', patch('000a0004', 'fa0a0004'), 'handshake_failure'],
     ['no x25519 in supported_groups', patch('000a00040002001d', '000a000400020017'), 'handshake_failure'],
     ['no key_share', patch('00330026', 'fa330026'), 'handshake_failure'],

@@ -128,7 +128,7 @@ describe('a full handshake with raw public keys', () => {
 });
 
 describe('cipher suites', () => {
-  test('the server takes the first of the client that it has', () => {
+  test('a server with suites of its own takes the first of the client among them', () => {
     const client = clientConfig({ suites: [SUITES[2]!, SUITES[1]!, SUITES[0]!] });
     const server = serverConfig({ suites: [SUITES[0]!, SUITES[1]!] });
     const pair = new TlsPair({ client, server }).run();
@@ -136,9 +136,16 @@ describe('cipher suites', () => {
     expect(pair.one('server', 'handshakeKeys').secrets.suite).toBe('TLS_AES_256_GCM_SHA384');
   });
 
-  test('our client offers the fastest first', () => {
+  test('our client offers the fastest first, our server takes it wherever it stands', () => {
     const hello = decodeClientHello(cryptoOf(drain(clientSession()), 'initial'));
-    expect(hello.suites).toEqual([0x1301, 0x1302, 0x1303]);
+    expect(hello.suites).toEqual([0x1303, 0x1301, 0x1302]);
+    const client = clientConfig({ suites: SUITES.filter((name) => !name.includes('CHACHA')) });
+    const last = clientConfig({ suites: [...client.suites!, 'TLS_CHACHA20_POLY1305_SHA256'] });
+    const chosen = (offer: ClientTlsConfig): string =>
+      new TlsPair({ client: offer, server: serverConfig() }).run().one('server', 'handshakeKeys').secrets
+        .suite;
+    expect(chosen(last)).toBe('TLS_CHACHA20_POLY1305_SHA256');
+    expect(chosen(client)).toBe(client.suites![0]);
   });
 
   test('none in common', () => {

@@ -283,8 +283,8 @@ describe('our server takes the ClientHello of a real iroh client', () => {
       type: 'transportParameters',
       data: fromHex(recorded.transport_parameters.client.hex),
     });
-    // The client's first choice, not ours.
-    expect(outputs[3]).toMatchObject({ secrets: { suite: 'TLS_AES_256_GCM_SHA384' } });
+    // Our first choice, not the client's.
+    expect(outputs[3]).toMatchObject({ secrets: { suite: 'TLS_CHACHA20_POLY1305_SHA256' } });
     expect(clientId).toHaveLength(32);
   });
 });
