@@ -30,6 +30,7 @@ const steps = [
   { name: 'format', run: () => [bin('prettier'), '--check', '--log-level', 'warn', '.'] },
   { name: 'unused code (knip)', run: () => [bin('knip'), '--no-progress'] },
   { name: 'errors doc', run: () => [node, 'scripts/errors-doc.mjs', '--check'] },
+  { name: 'machines doc', run: () => [node, 'scripts/machines-doc.mjs', '--check'] },
   { name: 'browser bundle', run: () => [node, 'scripts/browser-bundle.mjs'], isShown: true },
   {
     name: 'package (publint, attw)',

@@ -78,7 +78,7 @@ export class Events<E extends { readonly type: string }> implements EventSource<
   /** Tells all listeners. Does nothing once closed. */
   send(event: E): void {
     if (this.#isClosed) return;
-    observe(this.#options, 'events', this.#listeners.names, event.type);
+    if (this.#options.observer) observe(this.#options, 'events', this.#listeners.names, event.type);
     if (this.#isSending) {
       this.#next.push(event);
       return;

@@ -1,0 +1,24 @@
+/**
+ * The machines and their event types (`iroh-ts/machines`), for model-based tests and viewers. What they do is provided by the
+ * actors; here they only name it. Each name that ends in `Machine` or `Table` has a page in docs/machines.
+ *
+ * @module
+ */
+export { pathTable, type PathState, type PathTransition } from './path.ts';
+export {
+  remoteMachine,
+  type RemoteContext,
+  type RemoteEvent,
+  type RemoteInput,
+  type SelectedKind,
+  type SelectedPath,
+  type SelectionReason,
+} from './remote.ts';
+export { routerMachine, type FilterOutcome, type RouterContext, type RouterEvent } from './router.ts';
+export {
+  socketMachine,
+  type ReportReason,
+  type SocketContext,
+  type SocketEvent,
+  type SocketInput,
+} from './socket.ts';
