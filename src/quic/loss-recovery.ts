@@ -9,6 +9,7 @@ import type { ConnectionCore } from './connection-core.ts';
 import { MIN_INITIAL_DATAGRAM_BYTES } from './packet-builder.ts';
 import { STALL_PTO_COUNT, type Path } from './paths/path.ts';
 import { detectLost, isPersistentCongestion } from './recovery/loss.ts';
+import { giveSentPackets } from './recovery/sent-packet-pool.ts';
 import type { SentPacket } from './recovery/sent-packets.ts';
 import type { SentFrame } from './sent-frame.ts';
 import type { PacketSpace } from './spaces.ts';
@@ -76,6 +77,7 @@ export class LossRecovery {
       const frames = packet.frames;
       for (let j = 0; j < frames.length; j++) this.#owners.onFrameAcked(frames[j]!, path, space);
     }
+    giveSentPackets(acked);
     controller.onAcksDone(now, path.inFlight, appLimited, largest);
     // RFC 9002 §6.2.1: a client must keep backing off until it knows that the server validated its address.
     if (this.#peerValidatedUs()) path.ptoCount = 0;
@@ -119,6 +121,7 @@ export class LossRecovery {
     lost.length = 0;
     space.lossTime = detectLost(space.sent, space.largestAcked, path.rtt, now, lost) ?? Infinity;
     if (lost.length > 0) this.#onLost(path, space, lost, now);
+    giveSentPackets(lost);
     this.#core.qlog?.metrics(path, now);
   }
 
@@ -167,6 +170,7 @@ export class LossRecovery {
     lost.length = 0;
     path.space.sent.takeAll(lost);
     for (let i = 0; i < lost.length; i++) this.#release(lost[i]!, path, path.space);
+    giveSentPackets(lost);
     path.inFlight = 0;
     path.space.lossTime = Infinity;
     path.space.probesDue = 0;
@@ -183,6 +187,7 @@ export class LossRecovery {
       if (packet.inFlight) path.inFlight -= packet.size;
       if (retransmit) this.#release(packet, path, space);
     }
+    giveSentPackets(packets);
     space.lossTime = Infinity;
     space.probesDue = 0;
     space.pingPending = false;

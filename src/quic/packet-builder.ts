@@ -13,6 +13,7 @@ import type { Addr } from '../base/socket-addr.ts';
 import type { ConnectionCore } from './connection-core.ts';
 import type { Transmit } from './engine.ts';
 import type { Path } from './paths/path.ts';
+import { giveSentPackets, takeSentPacket } from './recovery/sent-packet-pool.ts';
 import type { SentPacket } from './recovery/sent-packets.ts';
 import type { SentFrame } from './sent-frame.ts';
 import type { PacketSpace } from './spaces.ts';
@@ -62,6 +63,8 @@ export interface OpenPacket {
   /** Where a long header's Length goes. */
   readonly lengthAt: number;
   readonly keys: PacketKeys;
+  /** The record that loss recovery gets; its frames are those written so far. */
+  readonly record: SentPacket;
   readonly frames: SentFrame[];
   readonly isLong: boolean;
 }
@@ -124,6 +127,7 @@ export class PacketBuilder {
       length,
     );
     this.ackEliciting = false;
+    const record = takeSentPacket();
     return {
       space,
       packetNumber,
@@ -132,7 +136,8 @@ export class PacketBuilder {
       payloadStart: writer.pos,
       lengthAt,
       keys,
-      frames: [],
+      record,
+      frames: record.frames,
       isLong: true,
     };
   }
@@ -194,6 +199,7 @@ export class PacketBuilder {
     writer.pos = start;
     writer.limit = end - TAG_BYTES;
     writeShortHeader(writer, remote.cid, packetNumber, length, phases.phase);
+    const record = takeSentPacket();
     return {
       space,
       packetNumber,
@@ -202,7 +208,8 @@ export class PacketBuilder {
       payloadStart: writer.pos,
       lengthAt: 0,
       keys: phases.write,
-      frames: [],
+      record,
+      frames: record.frames,
       isLong: false,
     };
   }
@@ -210,6 +217,7 @@ export class PacketBuilder {
   /** Nothing was written: gives number and memory back. */
   cancel(packet: OpenPacket): void {
     packet.space.next--;
+    giveSentPackets([packet.record]);
     this.#core.host.shrink(0);
   }
 
@@ -285,16 +293,14 @@ export class PacketBuilder {
     // Nothing on this path waits for what left elsewhere: no PTO, no congestion control.
     const ackEliciting = this.ackEliciting && !kind.isPathProbe;
     const inFlight = ackEliciting || (padded && !kind.isPathProbe);
-    const sent: SentPacket = {
-      packetNumber: packet.packetNumber,
-      timeSent: now,
-      size,
-      ackEliciting,
-      inFlight,
-      isMtuProbe: kind.isMtuProbe,
-      isPathProbe: kind.isPathProbe,
-      frames: packet.frames,
-    };
+    const sent = packet.record;
+    sent.packetNumber = packet.packetNumber;
+    sent.timeSent = now;
+    sent.size = size;
+    sent.ackEliciting = ackEliciting;
+    sent.inFlight = inFlight;
+    sent.isMtuProbe = kind.isMtuProbe;
+    sent.isPathProbe = kind.isPathProbe;
     packet.space.sent.insert(sent);
     path.sentPackets++;
     if (inFlight) {

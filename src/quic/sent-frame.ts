@@ -9,14 +9,17 @@
 import type { Addr } from '../base/socket-addr.ts';
 import type { Direction, PathId, StreamId } from './engine.ts';
 
+/** Part of a stream; taken from and given back to a pool, as nearly every packet of a transfer has one. */
+export interface StreamSentFrame {
+  readonly type: 'stream';
+  readonly id: StreamId;
+  readonly offset: number;
+  readonly length: number;
+  readonly fin: boolean;
+}
+
 export type StreamsSentFrame =
-  | {
-      readonly type: 'stream';
-      readonly id: StreamId;
-      readonly offset: number;
-      readonly length: number;
-      readonly fin: boolean;
-    }
+  | StreamSentFrame
   | { readonly type: 'resetStream'; readonly id: StreamId }
   | { readonly type: 'stopSending'; readonly id: StreamId }
   | { readonly type: 'maxData' }
@@ -47,3 +50,23 @@ export type SentFrame =
   | { readonly type: 'observedAddress'; readonly path: PathId }
   /** Never retransmitted. */
   | { readonly type: 'datagram'; readonly size: number };
+
+/** As many as records of packets are kept (`recovery/sent-packet-pool.ts`). */
+const MAX_POOLED_FRAMES = 2_048;
+const pool: { -readonly [Key in keyof StreamSentFrame]: StreamSentFrame[Key] }[] = [];
+
+/** Makes a record of a STREAM frame, from the pool if there is one. */
+export function takeStreamFrame(id: StreamId, offset: number, length: number, fin: boolean): StreamSentFrame {
+  const frame = pool.pop();
+  if (frame === undefined) return { type: 'stream', id, offset, length, fin };
+  frame.id = id;
+  frame.offset = offset;
+  frame.length = length;
+  frame.fin = fin;
+  return frame;
+}
+
+/** Takes a record back; its packet was acknowledged or lost, and nobody holds it. */
+export function giveStreamFrame(frame: StreamSentFrame): void {
+  if (pool.length < MAX_POOLED_FRAMES) pool.push(frame);
+}

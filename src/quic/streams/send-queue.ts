@@ -33,7 +33,9 @@ export class SendQueue {
       const stream = level.streams[level.head]!;
       level.head++;
       if (level.head === level.streams.length) {
-        level.streams = [];
+        // One stream that comes and goes, packet by packet, makes no new array.
+        if (level.head === 1) level.streams.pop();
+        else level.streams = [];
         level.head = 0;
       } else if (level.head >= 1_024) {
         level.streams = level.streams.slice(level.head);

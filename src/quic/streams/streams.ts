@@ -8,7 +8,7 @@ import type { Writer } from '../../base/bytes.ts';
 import type { Millis } from '../../base/clock.ts';
 import { varintSize } from '../../base/varint.ts';
 import type { ConnectionEvent, Direction, Side, StreamId } from '../engine.ts';
-import type { SentFrame, StreamsSentFrame } from '../sent-frame.ts';
+import { takeStreamFrame, type SentFrame, type StreamsSentFrame } from '../sent-frame.ts';
 import { TransportError } from '../transport-error.ts';
 import {
   MAX_BLOCKED_BYTES,
@@ -689,7 +689,7 @@ export class Streams {
     }
     w.bytes[start] = flags;
     if (length > 0) buffer.writePending(w, length);
-    sent.push({ type: 'stream', id, offset, length, fin });
+    sent.push(takeStreamFrame(id, offset, length, fin));
   }
 
   onFrameAcked(frame: StreamsSentFrame): void {
