@@ -4,6 +4,7 @@
  *
  * @module
  */
+export { netReportMachine, type NetReportContext, type NetReportEvent } from './net-report.ts';
 export { pathTable, type PathState, type PathTransition } from './path.ts';
 export {
   remoteMachine,

@@ -1,0 +1,101 @@
+/**
+ * All machines, each with the events that its actors send to it.
+ *
+ * @module
+ */
+import type { AnyEventObject } from 'xstate';
+import { netReportMachine, type NetReportEvent } from '../../src/machines/net-report.ts';
+import { remoteMachine, type RemoteEvent, type SelectionReason } from '../../src/machines/remote.ts';
+import { routerMachine, type FilterOutcome, type RouterEvent } from '../../src/machines/router.ts';
+import { REPORT_REASONS, socketMachine, type SocketEvent } from '../../src/machines/socket.ts';
+import type { SimRng } from '../support/sim-rng.ts';
+import type { ModelSubject } from './driver.ts';
+
+/** Makers of events, checked against the machine's union. */
+const eventsOf = <E extends AnyEventObject>(
+  ...makers: ((random: SimRng) => E)[]
+): ((random: SimRng) => AnyEventObject)[] => makers;
+
+const REASONS: readonly SelectionReason[] = ['established', 'betterRtt', 'timedOut', 'stalled', 'resumed'];
+const OUTCOMES: readonly FilterOutcome[] = ['accept', 'retry', 'reject', 'ignore', 'failed'];
+
+export const subjects: readonly ModelSubject[] = [
+  {
+    name: 'socket',
+    machine: socketMachine,
+    input: { endpoint: 'e' },
+    events: eventsOf<SocketEvent>(
+      (random) => ({ type: 'networkChanged', isMajor: random.chance(0.5) }),
+      () => ({ type: 'networkHint' }),
+      () => ({ type: 'relayMapChanged' }),
+      () => ({ type: 'directRefresh' }),
+      () => ({ type: 'localAddrsChanged' }),
+      (random) => ({ type: 'reportWanted', reason: random.pick(REPORT_REASONS) }),
+      // The end comes seldom, or nothing else would be seen.
+      (random) => (random.chance(0.1) ? { type: 'closeStarted' } : { type: 'networkHint' }),
+      (random) => (random.chance(0.1) ? { type: 'stop' } : { type: 'networkHint' }),
+    ),
+  },
+  {
+    name: 'remote',
+    machine: remoteMachine,
+    input: { remote: 'r' },
+    events: eventsOf<RemoteEvent>(
+      (random) => ({ type: 'handled', isIdle: random.chance(0.5) }),
+      () => ({ type: 'lookUp' }),
+      (random) => ({
+        type: 'punch',
+        decision: random.pick(['none', 'wait', 'now', 'later'] as const),
+        delayMs: random.below(5_000),
+      }),
+      () => ({ type: 'punchStarted' }),
+      () => ({ type: 'punchFailed' }),
+      () => ({ type: 'openBlocked' }),
+      (random) => ({
+        type: 'select',
+        path: {
+          kind: random.pick(['relayed', 'direct', 'custom'] as const),
+          remote: '192.0.2.1:1',
+          local: undefined,
+        },
+        reason: random.pick(REASONS),
+      }),
+      (random) => ({ type: 'deselect', reason: random.pick(REASONS) }),
+      (random) => (random.chance(0.1) ? { type: 'stop' } : { type: 'lookUp' }),
+    ),
+  },
+  {
+    name: 'router',
+    machine: routerMachine,
+    input: { endpoint: 'e' },
+    events: eventsOf<RouterEvent>(
+      (random) => ({
+        type: 'attemptArrived',
+        attempt: random.below(100),
+        outcome: random.pick(OUTCOMES),
+        isValidated: random.chance(0.5),
+      }),
+      () => ({ type: 'taskEnded' }),
+      (random) => (random.chance(0.2) ? { type: 'endpointClosed' } : { type: 'taskEnded' }),
+      (random) => ({
+        type: 'shutdown',
+        now: random.below(1_000),
+        limitMs: random.chance(0.3) ? undefined : random.below(10_000),
+      }),
+    ),
+  },
+  {
+    name: 'netReport',
+    machine: netReportMachine,
+    belts: {
+      'probing --after report limit--> finalizing':
+        'each probe ends after 3 s and HTTPS waits 400 ms more at most: the limit of 5 s is for probes to come',
+    },
+    events: eventsOf<NetReportEvent>(
+      (random) => ({ type: 'run', isFull: random.chance(0.5) }),
+      () => ({ type: 'found' }),
+      () => ({ type: 'cancel' }),
+      (random) => (random.chance(0.1) ? { type: 'close' } : { type: 'cancel' }),
+    ),
+  },
+];
