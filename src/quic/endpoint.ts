@@ -6,6 +6,7 @@
  */
 import { toHex } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
+import { LazySet } from '../base/lazy-collections.ts';
 import { randomBytes, type Rng } from '../base/rng.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import { CidTable } from './cid-table.ts';
@@ -83,7 +84,7 @@ class Entry implements HeapItem {
   /** Server: key in the table of initial destination cids. */
   initialRoute: string | undefined;
   /** Keys in the table of stateless reset tokens. */
-  readonly resetKeys = new Set<string>();
+  readonly resetKeys = new LazySet<string>();
 
   constructor(connection: HostedConnection) {
     this.connection = connection;

@@ -5,6 +5,7 @@
  * @module
  */
 import type { Millis } from '../base/clock.ts';
+import { LazyMap } from '../base/lazy-collections.ts';
 import { DRAIN_PTO_COUNT, type ConnectionCore } from './connection-core.ts';
 import type { FourTuple, NetworkChangeHint, PathAbandonReason, PathId, PathStatus } from './engine.ts';
 import type { LossRecovery } from './loss-recovery.ts';
@@ -18,7 +19,7 @@ export class Multipath {
   readonly #core: ConnectionCore;
   readonly #recovery: LossRecovery;
   /** Client: addresses that answered a probe but whose path could not be opened yet, for lack of ids. */
-  readonly #wanted = new Map<string, FourTuple>();
+  readonly #wanted = new LazyMap<string, FourTuple>();
 
   constructor(core: ConnectionCore, recovery: LossRecovery) {
     this.#core = core;

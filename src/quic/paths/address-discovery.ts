@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { LazySet } from '../../base/lazy-collections.ts';
 import type { AddressDiscoveryRole } from '../config.ts';
 import type { PathId } from '../engine.ts';
 import { TransportError } from '../transport-error.ts';
@@ -17,7 +18,7 @@ export class AddressDiscovery {
   #nextSequence = 0;
   readonly #latest = new Map<PathId, number>();
   /** Paths whose peer should be told its address. */
-  readonly #pending = new Set<PathId>();
+  readonly #pending = new LazySet<PathId>();
 
   constructor(local: AddressDiscoveryRole | undefined, remote: AddressDiscoveryRole | undefined) {
     this.reports = sends(local) && receives(remote);

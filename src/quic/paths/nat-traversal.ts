@@ -9,6 +9,7 @@
  */
 import { equalBytes, type Writer } from '../../base/bytes.ts';
 import type { Millis } from '../../base/clock.ts';
+import { LazyMap, LazySet } from '../../base/lazy-collections.ts';
 import { randomBytes, type Rng } from '../../base/rng.ts';
 import type { Addr } from '../../base/socket-addr.ts';
 import type { ConnectionEvent, Side } from '../engine.ts';
@@ -52,17 +53,17 @@ export class NatTraversal {
   readonly #baseInterval: Millis;
 
   /** Our candidates; on the server with their ADD_ADDRESS sequence numbers. */
-  readonly #local = new Map<Addr, number>();
+  readonly #local = new LazyMap<Addr, number>();
   #nextSequence = 0;
-  readonly #pendingAdds = new Set<number>();
-  readonly #pendingRemoves = new Set<number>();
+  readonly #pendingAdds = new LazySet<number>();
+  readonly #pendingRemoves = new LazySet<number>();
 
   /** Client: what the server advertised, by sequence number. */
-  readonly #remote = new Map<number, Addr>();
+  readonly #remote = new LazyMap<number, Addr>();
   /** Current round; 0 before the first. */
   #round = 0;
-  readonly #pendingReachOuts = new Set<Addr>();
-  readonly #probes = new Map<Addr, Probe>();
+  readonly #pendingReachOuts = new LazySet<Addr>();
+  readonly #probes = new LazyMap<Addr, Probe>();
   readonly #events: ConnectionEvent[] = [];
 
   constructor(side: Side, localLimit: number, remoteLimit: number, initialRttMs: Millis) {

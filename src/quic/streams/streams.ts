@@ -6,6 +6,7 @@
  */
 import type { Writer } from '../../base/bytes.ts';
 import type { Millis } from '../../base/clock.ts';
+import { LazySet } from '../../base/lazy-collections.ts';
 import { varintSize } from '../../base/varint.ts';
 import type { ConnectionEvent, Direction, Side, StreamId } from '../engine.ts';
 import { takeStreamFrame, type SentFrame, type StreamsSentFrame } from '../sent-frame.ts';
@@ -102,9 +103,9 @@ export class Streams {
   /** Bytes written and not acknowledged over all streams. */
   #unacked = 0;
 
-  readonly #resets = new Set<StreamId>();
-  readonly #stops = new Set<StreamId>();
-  readonly #credits = new Set<StreamId>();
+  readonly #resets = new LazySet<StreamId>();
+  readonly #stops = new LazySet<StreamId>();
+  readonly #credits = new LazySet<StreamId>();
   #maxDataPending = false;
   readonly #maxStreamsPending: Record<Direction, boolean> = { bi: false, uni: false };
   readonly #streamsBlocked: Record<Direction, boolean> = { bi: false, uni: false };
@@ -112,11 +113,11 @@ export class Streams {
   readonly #wantsStream: Record<Direction, boolean> = { bi: false, uni: false };
   #dataBlocked = false;
   /** Streams whose application waits for room. */
-  readonly #blockedWriters = new Set<SendStream>();
+  readonly #blockedWriters = new LazySet<SendStream>();
   #isEarly = true;
   #isClosed = false;
   /** Ids of early streams that the server refused. */
-  #rejected = new Set<StreamId>();
+  #rejected = new LazySet<StreamId>();
 
   constructor(config: StreamsConfig) {
     this.#config = config;
