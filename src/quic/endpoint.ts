@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { toHex } from '../base/bytes.ts';
+import { toHex, toLatin1 } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import { LazySet } from '../base/lazy-collections.ts';
 import { randomBytes, type Rng } from '../base/rng.ts';
@@ -453,6 +453,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   }
 }
 
+/** Kept for as long as the token counts: in hex it would be a chain of dozens of small strings. */
 function resetKey(token: Uint8Array, remote: Addr): string {
-  return `${toHex(token)}@${remote.text}`;
+  return `${toLatin1(token)}@${remote.text}`;
 }
