@@ -25,6 +25,7 @@ import type { Log } from '../transport/log.ts';
 import type { Platform } from '../transport/platform.ts';
 import { ConnectionActor } from './connection-actor.ts';
 import { EngineDriver } from './engine-driver.ts';
+import { FirstFlights } from './first-flights.ts';
 import { MappedAddrs } from './mapped-addrs.ts';
 import { Transports, type BindOptions } from './transports.ts';
 import { Deferred, WaitQueue } from './wait.ts';
@@ -70,20 +71,20 @@ export class EndpointActor {
   readonly #sessions: MemorySessionStore;
   readonly #keyLog: KeyLog | undefined;
   readonly #log: Log;
-  readonly #mapped: MappedAddrs;
+  readonly #firstFlights: FirstFlights;
   readonly #incomings: IncomingRef[] = [];
   #alpns: readonly Uint8Array[];
   #closing: Promise<void> | undefined;
   #progressed: (() => void) | undefined;
 
-  private constructor(options: EndpointActorOptions, transports: Transports, mapped: MappedAddrs) {
+  private constructor(options: EndpointActorOptions, transports: Transports, firstFlights: FirstFlights) {
     const { platform } = options;
     const { clock, rng } = platform;
     this.platform = platform;
     this.secretKey = options.secretKey;
     this.transports = transports;
     this.externalAddrs = new Set(options.externalAddrs);
-    this.#mapped = mapped;
+    this.#firstFlights = firstFlights;
     this.#transport = options.transport;
     this.#alpns = options.alpns;
     this.#keyLog = options.keyLog;
@@ -108,9 +109,9 @@ export class EndpointActor {
 
   /** @throws {BindError | InvalidSocketAddrError} */
   static async bind(options: EndpointActorOptions): Promise<EndpointActor> {
-    const mapped = new MappedAddrs(options.platform.rng);
-    const transports = await Transports.bind(options.bind, options.platform, mapped);
-    return new EndpointActor(options, transports, mapped);
+    const firstFlights = new FirstFlights(new MappedAddrs(options.platform.rng));
+    const transports = await Transports.bind(options.bind, options.platform, firstFlights);
+    return new EndpointActor(options, transports, firstFlights);
   }
 
   get id(): EndpointId {
@@ -164,7 +165,7 @@ export class EndpointActor {
   ): ConnectionActor {
     const now = this.driver.clock.now();
     const isMany = targets.length > 1;
-    const remote = isMany ? this.#mapped.map(targets) : targets[0]!;
+    const remote = isMany ? this.#firstFlights.begin(id, targets) : targets[0]!;
     const quic = this.engine.connect(
       { remote, local: undefined },
       endpointTlsName(id.toBytes()),
@@ -189,7 +190,7 @@ export class EndpointActor {
     });
     if (isMany) {
       // Once the handshake has settled on one address the others are not needed any more.
-      const release = (): void => this.#mapped.release(remote);
+      const release = (): void => this.#firstFlights.end(remote);
       actor.connected.promise.then(release, release);
     }
     this.driver.wake();

@@ -10,7 +10,7 @@ import { isUnspecified, parseAddr, type Addr } from '../base/socket-addr.ts';
 import type { Datagram, Transmit } from '../quic/engine.ts';
 import type { DatagramTransport } from '../transport/datagram.ts';
 import type { Platform } from '../transport/platform.ts';
-import type { MappedAddrs } from './mapped-addrs.ts';
+import type { FirstFlights } from './first-flights.ts';
 
 /** One address to bind. */
 export interface BindOptions {
@@ -87,13 +87,13 @@ export class Transports {
   onDatagrams: ((batch: readonly Datagram[]) => void) | undefined;
   onDrained: (() => void) | undefined;
   readonly #sockets: BoundSocket[];
-  readonly #mapped: MappedAddrs;
+  readonly #firstFlights: FirstFlights;
   readonly #one: Transmit[] = [];
 
-  private constructor(sockets: BoundSocket[], mapped: MappedAddrs) {
+  private constructor(sockets: BoundSocket[], firstFlights: FirstFlights) {
     // Longest prefix first: the first match is the best.
     this.#sockets = sockets.sort((a, b) => b.prefixLength - a.prefixLength);
-    this.#mapped = mapped;
+    this.#firstFlights = firstFlights;
     for (const { transport } of sockets) {
       transport.onDatagrams = (batch) => this.onDatagrams?.(batch);
       transport.onDrained = () => {
@@ -106,7 +106,7 @@ export class Transports {
   static async bind(
     options: readonly (string | BindOptions)[],
     platform: Platform,
-    mapped: MappedAddrs,
+    firstFlights: FirstFlights,
   ): Promise<Transports> {
     const sockets: BoundSocket[] = [];
     const plans = plan(options);
@@ -124,7 +124,7 @@ export class Transports {
       }
     }
     if (sockets.length === 0) throw new BindError('BindError.CreateQuicEndpoint', 'no socket could be bound');
-    return new Transports(sockets, mapped);
+    return new Transports(sockets, firstFlights);
   }
 
   get localAddrs(): Addr[] {
@@ -150,7 +150,7 @@ export class Transports {
       const { to, local } = batch[start]!;
       let end = start + 1;
       while (end < batch.length && batch[end]!.to === to && batch[end]!.local === local) end++;
-      const targets = this.#mapped.resolve(to);
+      const targets = this.#firstFlights.targetsOf(to);
       if (targets === undefined) this.#route(to, local)?.send(batch, start, end);
       else this.#sendToAll(batch, start, end, targets);
       start = end;

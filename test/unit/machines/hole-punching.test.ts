@@ -1,0 +1,41 @@
+/** When another round of hole punching is started. */
+import { expect, test } from '@jest/globals';
+import { parseAddr } from '../../../src/base/socket-addr.ts';
+import {
+  decidePunch,
+  HOLEPUNCH_ATTEMPTS_INTERVAL_MS,
+  type Candidates,
+  type PunchAttempt,
+} from '../../../src/machines/hole-punching.ts';
+
+const [a, b, c] = ['192.0.2.1:1', '192.0.2.2:2', '192.0.2.3:3'].map(parseAddr);
+
+test('H22: same candidates and a trigger each 100 ms for 20 s: a round each 5 s; a new candidate: at once', () => {
+  let last: PunchAttempt | undefined;
+  const rounds: number[] = [];
+  const trigger = (now: number, candidates: Candidates): void => {
+    if (decidePunch(candidates, last, now).type !== 'now') return;
+    last = { ...candidates, at: now };
+    rounds.push(now);
+  };
+  for (let now = 0; now < 20_000; now += 100) trigger(now, { local: [a!], remote: [b!] });
+  expect(rounds).toEqual([0, 5_000, 10_000, 15_000]);
+  trigger(19_950, { local: [a!], remote: [b!, c!] });
+  expect(rounds.at(-1)).toBe(19_950);
+  // One that went is nothing new.
+  trigger(20_000, { local: [a!], remote: [c!] });
+  expect(rounds.at(-1)).toBe(19_950);
+});
+
+test('H22: without candidates on a side nothing is scheduled at all', () => {
+  expect(decidePunch({ local: [], remote: [a!] }, undefined, 0)).toEqual({ type: 'wait' });
+  expect(decidePunch({ local: [a!], remote: [] }, undefined, 0)).toEqual({ type: 'wait' });
+});
+
+test('a round that comes too early is put off to the end of the interval', () => {
+  const last = { local: [a!], remote: [b!], at: 1_000 };
+  expect(decidePunch(last, last, 2_500)).toEqual({
+    type: 'later',
+    delayMs: HOLEPUNCH_ATTEMPTS_INTERVAL_MS - 1_500,
+  });
+});
