@@ -6,7 +6,7 @@
 import type { Observable } from 'rxjs';
 import { keyLogFromEnvironment, qlogFromEnvironment, qlogToFolder } from '#transport/debug-output';
 import { systemPlatform } from '#transport/system-platform';
-import { ActorSystem } from './actors/actor-system.ts';
+import { ActorSystem, type Inspector } from './actors/actor-system.ts';
 import { EndpointActor, type EndpointState } from './actors/endpoint-actor.ts';
 import { partsOf } from './actors/internals.ts';
 import type { BindOptions } from './actors/transports.ts';
@@ -60,6 +60,11 @@ export interface EndpointOptions {
   readonly qlog?: string | false | QlogFactory | undefined;
   /** Takes lines about the life of endpoint, connections and paths, e.g. `console`. `DEBUG=iroh:*` prints the same. */
   readonly logger?: Logger | undefined;
+  /**
+   * Watches the actors of the endpoint: every event and transition of their machines, and every send on their channels. Give
+   * it a recorder of `iroh-ts/inspect`. Costs nothing when absent; what it throws is ignored.
+   */
+  readonly inspect?: Inspector | undefined;
   /** Time, randomness and sockets; the system's by default. */
   readonly platform?: Platform;
 }
@@ -117,6 +122,7 @@ export class Endpoint {
     const endpoint = new Endpoint(actor, transport);
     const system = new ActorSystem({
       clock: platform.clock,
+      inspect: options.inspect,
       onError: (name, error) => log.write('endpoint', () => `actor "${name}" failed: ${String(error)}`),
     });
     partsOf.set(endpoint, { system, log });

@@ -35,6 +35,8 @@ export {
 } from './address-lookup.ts';
 export type { ConnectionInfo, EndpointHooks, HookVerdict } from './hooks.ts';
 export { RecvStream, SendStream, type BiStream } from './streams.ts';
+export type { ActorInspectionEvent, Inspector } from './actors/actor-system.ts';
+export type { ChannelSend } from './transport/channel.ts';
 export type { BindOptions } from './actors/transports.ts';
 export type { EndpointState } from './actors/endpoint-actor.ts';
 export type { WaitOptions } from './actors/wait.ts';

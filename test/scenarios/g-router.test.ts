@@ -8,6 +8,7 @@ import {
   type IncomingInfo,
   type IncomingVerdict,
 } from '../../src/index.ts';
+import { createRecorder, type RecordedLine } from '../../src/inspect/index.ts';
 import { ALPN, failure, onLoopback, simulated, WAIT, type Place } from '../support/endpoints.ts';
 
 /** Echoes one stream, then waits for the peer to close. */
@@ -376,6 +377,34 @@ describe('the end', () => {
       await router.shutdown();
       expect(goodbyes).toBe(1);
       expect(router.isShutdown).toBe(true);
+    }),
+  );
+
+  test(
+    'inspect: a recording of the endpoint lists the states of the end in order, and none of the bytes that were served',
+    simulated(async (place) => {
+      const recorder = createRecorder();
+      const server = await place.bind({ inspect: recorder.inspect });
+      const client = await place.bind();
+      const router = Router.builder(server).accept(ALPN, echo).spawn();
+      const connection = await dial(place, client, server);
+      expect(await ask(connection, 'not for the record')).toBe('not for the record');
+      connection.close(0, '');
+      await router.shutdown();
+      const lines: readonly RecordedLine[] = recorder.lines;
+      const states = lines.flatMap((line) =>
+        line.kind === 'state' && line.actor.startsWith('router') && !line.actor.includes('/')
+          ? [JSON.stringify(line.value)]
+          : [],
+      );
+      const order = [...new Set(states)];
+      expect(order).toEqual([
+        '"listening"',
+        '{"draining":{"handlers":"unlimited"}}',
+        '{"draining":"endpoint"}',
+        '"done"',
+      ]);
+      expect(recorder.toString()).not.toContain('not for the record');
     }),
   );
 });
