@@ -40,12 +40,13 @@ function wrapConnection(connection) {
 }
 
 servePeer({
-  async bind({ relays, quicPort, alpn }) {
+  async bind({ relays, alpn }) {
     const builder = Endpoint.builder();
     builder.applyMinimal();
     builder.alpns([Array.from(Buffer.from(alpn))]);
     const map = RelayMap.empty();
-    for (const url of relays) map.insert({ url, ...(quicPort !== undefined && { quicPort }) });
+    // No address discovery: the binding would ask and then not trust the certificate, and every report waits for that.
+    for (const url of relays) map.insert({ url });
     builder.relayMode(RelayMode.custom(map));
     const endpoint = await builder.bind();
     return {
