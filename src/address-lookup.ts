@@ -7,8 +7,6 @@ import type { AddressLookup } from './address-lookup/service.ts';
 import { EndpointAddr } from './base/endpoint-addr.ts';
 import type { EndpointId } from './base/endpoint-id.ts';
 
-export type { AddrFilter, AddressLookup, LookupAnswer, PublishedData } from './address-lookup/service.ts';
-
 /** A phone book in memory: knows what the application puts in. Several endpoints may share one. */
 export class MemoryLookup implements AddressLookup {
   readonly name: string;

@@ -26,14 +26,6 @@ export {
   type ProtocolHandler,
   type ShutdownOptions,
 } from './router.ts';
-export {
-  MemoryLookup,
-  type AddrFilter,
-  type AddressLookup,
-  type LookupAnswer,
-  type PublishedData,
-} from './address-lookup.ts';
-export type { ConnectionInfo, EndpointHooks, HookVerdict } from './hooks.ts';
 export { RecvStream, SendStream, type BiStream } from './streams.ts';
 export type { ActorInspectionEvent, Inspector } from './actors/actor-system.ts';
 export type { ChannelSend } from './transport/channel.ts';
@@ -58,7 +50,9 @@ export type { ConnectionStats, PathStats, UdpCounters } from './quic/stats.ts';
 export type { Logger } from './transport/log.ts';
 export type { QlogFactory, QlogSink } from './quic/qlog.ts';
 export type { KeyLog } from './tls/session.ts';
-export type { InterfaceAddr, Platform } from './transport/platform.ts';
+export type { HttpRequest, HttpResponse, InterfaceAddr, Platform } from './transport/platform.ts';
+export type { TlsTrust } from './transport/relay-socket.ts';
+export type { InterfacePrefix, InterfaceState, NetworkInterface } from './base/interface-state.ts';
 export type { BindRequest, DatagramTransport } from './transport/datagram.ts';
 export type { Clock, Millis, TimerId } from './base/clock.ts';
 export type { Rng } from './base/rng.ts';

@@ -30,6 +30,7 @@ export interface ProtocolHandler {
     accepting: Accepting,
     context: HandlerContext,
   ) => Connection | PromiseLike<Connection>;
+  /** Called with each connection once its handshake is complete. */
   readonly accept: AcceptFunction;
   /** Called once when the router shuts down, while the endpoint still works: the time to say goodbye. */
   readonly shutdown?: () => unknown;
@@ -39,6 +40,7 @@ export interface ProtocolHandler {
 export interface IncomingInfo {
   /** Where its first packet came from. Anybody can forge that unless {@link remoteAddrValidated}. */
   readonly remoteAddr: IncomingAddr;
+  /** True when the peer proved to receive at {@link remoteAddr}. */
   readonly remoteAddrValidated: boolean;
   /** Bound address of the socket that it came to. */
   readonly localAddr: Addr;

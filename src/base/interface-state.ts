@@ -17,10 +17,13 @@ export interface InterfacePrefix {
 
 /** An interface that is up. */
 export interface NetworkInterface {
+  /** As the system calls it, e.g. `eth0`. */
   readonly name: string;
   /** Hardware address, or an empty text. */
   readonly mac: string;
+  /** Reachable from this host only. */
   readonly isLoopback: boolean;
+  /** Its addresses with their networks. */
   readonly prefixes: readonly InterfacePrefix[];
 }
 

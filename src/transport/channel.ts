@@ -15,9 +15,11 @@ import { BehaviorSubject, Observable, Subject, type Subscription } from 'rxjs';
 
 /** One send between actors, for whoever watches. No payload: names only. */
 export interface ChannelSend {
+  /** What tells it from XState's own events. */
   readonly type: 'iroh.channel.send';
   /** Name of the channel. */
   readonly channel: string;
+  /** Facts, state, or commands. */
   readonly kind: 'events' | 'watch' | 'inbox';
   /** Who sends. */
   readonly from: string;

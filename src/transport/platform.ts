@@ -39,11 +39,15 @@ export interface InterfaceAddr {
 
 /** A GET. */
 export interface HttpRequest {
+  /** Absolute, `http:` or `https:`. */
   readonly url: string;
+  /** Sent beside those that HTTP itself needs. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Gives the request up. */
   readonly signal: AbortSignal;
   /** Longer answers are errors. */
   readonly maxBodyBytes: number;
+  /** Whom to believe; the usual authorities by default. */
   readonly tls?: TlsTrust | undefined;
   /** URL of an HTTP proxy (CONNECT); not in browsers. */
   readonly proxy?: string | undefined;
@@ -55,5 +59,6 @@ export interface HttpResponse {
   readonly status: number;
   /** Names in lower case. */
   readonly headers: ReadonlyMap<string, string>;
+  /** Whole, without transfer encoding. */
   readonly body: Uint8Array;
 }

@@ -36,7 +36,7 @@ export async function makeServerCertificate(
 ): Promise<TestCertificate> {
   const algorithm = ALGORITHMS[kind];
   const generate = async (): Promise<CryptoKeyPair> =>
-    (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']));
+    await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const [rootKeys, keys] = await Promise.all([generate(), generate()]);
   const dates = { notBefore: new Date(Date.now() - DAY_MS), notAfter: new Date(Date.now() + DAY_MS) };
   const root = await x509.X509CertificateGenerator.createSelfSigned({

@@ -121,7 +121,8 @@ export class PathTable {
       first ??= path;
       if (!path.validated) continue;
       if (path.stalled) {
-        if (stalled === undefined || (stalled.status === 'backup' && path.status === 'available')) stalled = path;
+        if (stalled === undefined || (stalled.status === 'backup' && path.status === 'available'))
+          stalled = path;
         continue;
       }
       if (path.status === 'available') return path;

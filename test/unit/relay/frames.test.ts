@@ -20,6 +20,7 @@ import {
   encodeStatus,
   forwardDatagrams,
   isRelayProtocol,
+  isRelayable,
   packDatagrams,
   splitDatagrams,
 } from '../../../src/relay/frames.ts';
@@ -294,4 +295,9 @@ describe('hostile bytes', () => {
       { numRuns: 2_000 },
     );
   });
+});
+
+test('what a frame takes: one byte to 65,502', () => {
+  const sizes = [0, 1, 65_502, 65_503];
+  expect(sizes.map((size) => isRelayable(new Uint8Array(size)))).toEqual([false, true, true, false]);
 });

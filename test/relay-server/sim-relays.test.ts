@@ -1,0 +1,32 @@
+/** Several relays in one simulated world. */
+import { expect, test } from '@jest/globals';
+import { RelayUrl } from '../../src/base/relay-url.ts';
+import { RELAY_PROTOCOLS } from '../../src/relay/frames.ts';
+import type { WebSocketRequest } from '../../src/transport/relay-socket.ts';
+import { SimRelays } from '../support/sim-relay.ts';
+import { SimWorld } from '../support/sim-platform.ts';
+import { SimRng } from '../support/sim-rng.ts';
+
+test('a dial reaches the relay of its URL, and no other; an unknown one has no address', async () => {
+  const world = new SimWorld(1);
+  const relays = new SimRelays(world, new SimRng(1));
+  const [one, two] = ['http://one.example/', 'http://two.example/'].map((url) => relays.add(url));
+  const dial = relays.dialler('10.0.0.1');
+  const request = (url: string): WebSocketRequest => ({
+    url: RelayUrl.parse(url),
+    protocols: RELAY_PROTOCOLS,
+    authToken: undefined,
+    tls: undefined,
+    proxy: undefined,
+    preferIpv6: false,
+    signal: new AbortController().signal,
+  });
+  const socket = await world.run(dial(request('http://two.example/')), 10_000);
+  expect(socket.localIp).toBe('10.0.0.1');
+  expect([one!.dials, two!.dials]).toEqual([0, 1]);
+  expect(relays.get(RelayUrl.parse('http://one.example/'))).toBe(one);
+  await expect(dial(request('http://three.example/'))).rejects.toMatchObject({ failure: 'dns' });
+  relays.close();
+  await world.run(world.sleep(1_000), 2_000);
+  expect(relays.inFlight).toBe(0);
+});
