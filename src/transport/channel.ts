@@ -25,7 +25,7 @@ export interface ChannelSend {
   readonly from: string;
   /** Who receives; `*` for listeners that gave no name. */
   readonly to: string;
-  /** The event's type; `value` for a {@link Watch}. */
+  /** The event's type; `value` for kind `watch`. */
   readonly event: string;
   /** Commands that wait in the inbox, this one included; 0 for the other kinds. */
   readonly depth: number;
