@@ -397,6 +397,34 @@ describe('I13 to I15: measurements and silence', () => {
     pair.end();
   });
 
+  test.each(['client', 'server'] as const)(
+    'D20, the engine: the %s sends on a path that goes silent: the backup takes over long before the idle time-out, and back',
+    (name) => {
+      const { pair, both } = connected();
+      const peer = name === 'client' ? both.server : both.client;
+      const backup = pair.openPath(both, {}, 'backup');
+      pair.runFor(1_000);
+      const first = pair.client.addr;
+      pair.client.host.up.dropIf = (datagram) => datagram.from === first;
+      pair.client.host.down.dropIf = (datagram) => datagram.to === first;
+      const start = pair.now;
+      const sent = pair.bytes(100_000);
+      const id = both[name].sendNew(sent);
+      pair.awaitStream(both[name], peer, id, sent);
+      expect(pair.now - start).toBeLessThan(1_000);
+      expect(both[name].all('pathStalled').map((event) => event.path)).toEqual([0]);
+      expect(both[name].quic.paths().map((path) => [path.id, path.stalled])).toEqual([
+        [0, true],
+        [backup, false],
+      ]);
+      pair.client.host.up.dropIf = undefined;
+      pair.client.host.down.dropIf = undefined;
+      pair.runUntil(() => both[name].has('pathResumed'));
+      pair.transfer(both[name], peer, 30_000);
+      pair.end();
+    },
+  );
+
   test('I14: observed addresses are reported per path', () => {
     const { pair, both } = connected({ clientNat: 'moderate', transport: { addressDiscovery: 'both' } });
     const path = pair.openPath(both);
