@@ -6,7 +6,7 @@
 import type { Observable } from 'rxjs';
 import { keyLogFromEnvironment, qlogFromEnvironment, qlogToFolder } from '#transport/debug-output';
 import { systemPlatform } from '#transport/system-platform';
-import { ActorSystem, type Inspector } from './actors/actor-system.ts';
+import { ActorSystem } from './actors/actor-system.ts';
 import { EndpointActor, type EndpointState } from './actors/endpoint-actor.ts';
 import { partsOf } from './actors/internals.ts';
 import type { BindOptions } from './actors/transports.ts';
@@ -24,6 +24,7 @@ import { Incoming } from './incoming.ts';
 import { DEFAULT_TRANSPORT_CONFIG, type TransportConfig } from './quic/config.ts';
 import type { QlogFactory } from './quic/qlog.ts';
 import type { KeyLog } from './tls/session.ts';
+import type { InspectedEvent } from './transport/channel.ts';
 import { Log, type Logger } from './transport/log.ts';
 import type { Platform } from './transport/platform.ts';
 
@@ -64,7 +65,7 @@ export interface EndpointOptions {
    * Watches the actors of the endpoint: every event and transition of their machines, and every send on their channels. Give
    * it a recorder of `iroh-ts/inspect`. Costs nothing when absent; what it throws is ignored.
    */
-  readonly inspect?: Inspector | undefined;
+  inspect?(event: InspectedEvent): void;
   /** Time, randomness and sockets; the system's by default. */
   readonly platform?: Platform;
 }
@@ -122,7 +123,7 @@ export class Endpoint {
     const endpoint = new Endpoint(actor, transport);
     const system = new ActorSystem({
       clock: platform.clock,
-      inspect: options.inspect,
+      inspect: options.inspect && ((event) => options.inspect!(event)),
       onError: (name, error) => log.write('endpoint', () => `actor "${name}" failed: ${String(error)}`),
     });
     partsOf.set(endpoint, { system, log });

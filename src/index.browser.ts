@@ -27,8 +27,7 @@ export {
   type ShutdownOptions,
 } from './router.ts';
 export { RecvStream, SendStream, type BiStream } from './streams.ts';
-export type { ActorInspectionEvent, Inspector } from './actors/actor-system.ts';
-export type { ChannelSend } from './transport/channel.ts';
+export type { InspectedEvent } from './transport/channel.ts';
 export type { BindOptions } from './actors/transports.ts';
 export type { EndpointState } from './actors/endpoint-actor.ts';
 export type { WaitOptions } from './actors/wait.ts';

@@ -13,6 +13,15 @@
  */
 import { BehaviorSubject, Observable, Subject, type Subscription } from 'rxjs';
 
+/**
+ * What an inspector hears. Types that begin with `@xstate.` are XState's inspection events, `iroh.channel.send` is a
+ * `ChannelSend`; `iroh-ts/inspect` has their full types (XState's own do not compile for every consumer).
+ */
+export interface InspectedEvent {
+  /** Tells what it is. */
+  readonly type: string;
+}
+
 /** One send between actors, for whoever watches. No payload: names only. */
 export interface ChannelSend {
   /** What tells it from XState's own events. */
