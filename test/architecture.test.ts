@@ -52,7 +52,7 @@ const allowed: Record<string, readonly string[]> = {
   crypto: ['base', 'crypto', 'type:tls'],
   tls: ['base', 'crypto', 'tls'],
   quic: ['base', 'crypto', 'tls', 'quic'],
-  relay: ['base', 'crypto', 'relay', 'type:transport'],
+  relay: ['base', 'crypto', 'relay'],
   'net-report': ['base', 'net-report'],
   'address-lookup': ['base', 'crypto', 'address-lookup'],
   transport: ['base', 'crypto', 'transport', 'type:quic', 'type:tls', 'type:relay'],

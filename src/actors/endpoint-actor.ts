@@ -9,7 +9,6 @@ import { EndpointAddr } from '../base/endpoint-addr.ts';
 import type { EndpointId } from '../base/endpoint-id.ts';
 import { ConnectionError, EndpointError } from '../base/errors.ts';
 import type { Addr } from '../base/socket-addr.ts';
-import { toAddr } from '../base/socket-addr.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { TransportConfig } from '../quic/config.ts';
 import type { IncomingRef, QuicConnection } from '../quic/engine.ts';
@@ -21,6 +20,7 @@ import { rawPublicKeyIdentity, rawPublicKeyVerifier } from '../tls/profile.ts';
 import { MemorySessionStore } from '../tls/session-store.ts';
 import type { KeyLog, LocalIdentity, PeerVerifier } from '../tls/session.ts';
 import { MemoryTicketStore } from '../tls/ticket-store.ts';
+import { composeDirectAddrs } from '../machines/direct-addrs.ts';
 import type { Log } from '../transport/log.ts';
 import type { Platform } from '../transport/platform.ts';
 import { ConnectionActor } from './connection-actor.ts';
@@ -124,10 +124,16 @@ export class EndpointActor {
   }
 
   #currentAddr(): EndpointAddr {
-    const direct = [...this.transports.directAddrs(this.platform, toAddr), ...this.externalAddrs];
+    const direct = composeDirectAddrs({
+      portMapped: undefined,
+      report: undefined,
+      sockets: this.transports.sockets,
+      network: this.platform.interfaceState(),
+      configured: this.externalAddrs,
+    });
     return new EndpointAddr(
       this.id,
-      direct.map((addr) => ({ type: 'ip', addr })),
+      direct.map(({ addr }) => ({ type: 'ip', addr })),
     );
   }
 

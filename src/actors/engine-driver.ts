@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Clock, Millis, TimerId } from '../base/clock.ts';
+import { MAX_TIMER_DELAY_MS, type Clock, type Millis, type TimerId } from '../base/clock.ts';
 import type {
   ConnectionEvent,
   Datagram,
@@ -21,8 +21,6 @@ import type { Transports } from './transports.ts';
 const TRANSMITS_PER_TURN = 256;
 /** Stop polling above this many datagrams in the system's queue; resume when it is empty. */
 const MAX_QUEUED = 64;
-/** Longest delay of a timer: Node and browsers count in 32 bits with sign, and fire at once above it. */
-const MAX_TIMER_DELAY_MS = 2 ** 31 - 1;
 
 /** What carries the datagrams of an engine. */
 export type DriverTransports = Pick<Transports, 'onDatagrams' | 'onDrained' | 'queued' | 'send'>;

@@ -5,7 +5,7 @@
  * @module
  */
 import type { AddrFilter, AddressLookup, PublishedData } from '../address-lookup/service.ts';
-import type { Clock } from '../base/clock.ts';
+import { MAX_TIMER_DELAY_MS, type Clock } from '../base/clock.ts';
 import { EndpointAddr } from '../base/endpoint-addr.ts';
 import type { EndpointId } from '../base/endpoint-id.ts';
 import {
@@ -22,9 +22,6 @@ import { WaitQueue } from './wait.ts';
 export const LOOKUP_TIME_LIMIT_MS = 10_000;
 /** Services may take so long to close, ms. */
 export const LOOKUP_CLOSE_LIMIT_MS = 1_000;
-/** Longer limits are none: timers of 2^31 ms and more would fire at once. */
-const MAX_LIMIT_MS = 0x7fff_ffff;
-
 /** Something found. */
 export interface LookupItem {
   /** Which service knew. */
@@ -191,7 +188,7 @@ class Question {
     this.#changed = changed;
     this.#taken = new WaitQueue(clock);
     const limitMs = service.timeLimitMs ?? LOOKUP_TIME_LIMIT_MS;
-    if (limitMs <= MAX_LIMIT_MS)
+    if (limitMs <= MAX_TIMER_DELAY_MS)
       this.#timer = clock.setTimeout(
         () => this.#finish('LookupError.TimedOut', `no answer within ${limitMs} ms`),
         limitMs,

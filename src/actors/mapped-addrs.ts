@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { toHex } from '../base/bytes.ts';
+import { equalBytes, toHex } from '../base/bytes.ts';
 import { EndpointId } from '../base/endpoint-id.ts';
 import type { RelayUrl } from '../base/relay-url.ts';
 import type { RemoteAddr } from '../base/remote-addr.ts';
@@ -68,7 +68,7 @@ export class MappedAddrs {
   /** The address of a peer on a relay. @param id - 32 bytes. */
   ofRelay(url: RelayUrl, id: Uint8Array): Addr {
     const last = this.#lastOfRelay.get(url);
-    if (last !== undefined && isSame(last.from, id) && this.#byAddr.has(last.entry.addr))
+    if (last !== undefined && equalBytes(last.from, id) && this.#byAddr.has(last.entry.addr))
       return last.entry.addr;
     const entry = this.#of(`${toHex(id)} ${url.href}`, RELAY_MAPPED_SUBNET, () => ({
       type: 'relay',
@@ -150,10 +150,4 @@ export class MappedAddrs {
     this.#unheld.add(entry);
     if (this.#unheld.size > MAX_UNHELD_MAPPED_ADDRS) this.#forget(this.#unheld.values().next().value!);
   }
-}
-
-function isSame(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
 }

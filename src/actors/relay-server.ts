@@ -21,7 +21,7 @@ import {
   type AccessVerdict,
 } from '../relay/server/access.ts';
 import { SECURITY_HEADERS, answerHttp, judgeUpgrade, type HttpSurface } from '../relay/server/http.ts';
-import { RelayHub, type RelayHubEvent } from '../relay/server/hub.ts';
+import { RelayHub, type RelayHubEvent } from './relay-hub.ts';
 import { RelayServerMetrics, type RelayServerMetric } from '../relay/server/metrics.ts';
 import { TokenBucket, type RateLimit } from '../relay/server/rate-limit.ts';
 import { HttpListener } from '../transport/http-listener.ts';

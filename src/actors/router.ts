@@ -4,13 +4,11 @@
  * @module
  */
 import { fromPromise, type Actor } from 'xstate';
+import { MAX_TIMER_DELAY_MS } from '../base/clock.ts';
 import { routerMachine, type FilterOutcome } from '../machines/router.ts';
 import type { Log } from '../transport/log.ts';
 import type { ActorSystem } from './actor-system.ts';
 import { Deferred } from './wait.ts';
-
-/** Longer limits are none: timers of 2^31 ms and more would fire at once. */
-const MAX_LIMIT_MS = 0x7fff_ffff;
 
 /** An attempt to connect that nobody has decided about. */
 export interface RoutedAttempt {
@@ -71,7 +69,7 @@ export class RouterActor<A extends RoutedAttempt> {
   /** Begins the end unless it has begun, and waits for it. The earliest limit of all callers counts. */
   shutdown(limitMs: number | undefined): Promise<void> {
     const { clock } = this.#options.system;
-    const isLimit = limitMs !== undefined && limitMs <= MAX_LIMIT_MS;
+    const isLimit = limitMs !== undefined && limitMs <= MAX_TIMER_DELAY_MS;
     this.#send({
       type: 'shutdown',
       now: clock.now(),

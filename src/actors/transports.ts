@@ -6,7 +6,8 @@
  */
 import { BindError, InvalidSocketAddrError } from '../base/errors.ts';
 import { DecodeError } from '../base/bytes.ts';
-import { isUnspecified, parseAddr, type Addr } from '../base/socket-addr.ts';
+import { parseAddr, type Addr } from '../base/socket-addr.ts';
+import type { LocalSocket } from '../machines/direct-addrs.ts';
 import type { Datagram, Transmit } from '../quic/engine.ts';
 import type { DatagramTransport } from '../transport/datagram.ts';
 import type { Platform } from '../transport/platform.ts';
@@ -28,6 +29,7 @@ interface BoundSocket {
   readonly transport: DatagramTransport;
   readonly prefixLength: number;
   readonly isDefault: boolean;
+  readonly requestedPort: number;
 }
 
 interface Plan {
@@ -116,7 +118,7 @@ export class Transports {
     for (const { addr, prefixLength, required, isDefault } of plans) {
       try {
         const transport = await bindUdp({ ip: addr.ip, port: addr.port });
-        sockets.push({ transport, prefixLength, isDefault });
+        sockets.push({ transport, prefixLength, isDefault, requestedPort: addr.port });
       } catch (error) {
         if (!required) continue;
         await Promise.all(sockets.map(({ transport }) => transport.close()));
@@ -125,6 +127,14 @@ export class Transports {
     }
     if (sockets.length === 0) throw new BindError('BindError.CreateQuicEndpoint', 'no socket could be bound');
     return new Transports(sockets, firstFlights);
+  }
+
+  /** Where each socket is bound, and which port was asked for. */
+  get sockets(): LocalSocket[] {
+    return this.#sockets.map(({ transport, requestedPort }) => ({
+      addr: transport.localAddr,
+      requestedPort,
+    }));
   }
 
   get localAddrs(): Addr[] {
@@ -182,25 +192,6 @@ export class Transports {
       if (isDefault) fallback ??= transport;
     }
     return fallback;
-  }
-
-  /** Addresses under which this endpoint may be reached directly: bound ones, wildcards as the host's addresses. */
-  directAddrs(platform: Platform, toInterfaceAddr: (ip: string, port: number) => Addr): Addr[] {
-    const addrs: Addr[] = [];
-    const loopback: Addr[] = [];
-    for (const { transport } of this.#sockets) {
-      const { localAddr } = transport;
-      if (!isUnspecified(localAddr)) {
-        addrs.push(localAddr);
-        continue;
-      }
-      for (const { ip, family, isLoopback, isLinkLocal } of platform.interfaces()) {
-        if (family !== localAddr.family || isLinkLocal) continue;
-        (isLoopback ? loopback : addrs).push(toInterfaceAddr(ip, localAddr.port));
-      }
-    }
-    // Loopback only if there is nothing else (upstream: direct address set).
-    return addrs.length > 0 ? addrs : loopback;
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Clock } from '../base/clock.ts';
+import { MAX_TIMER_DELAY_MS, type Clock } from '../base/clock.ts';
 import { TimeoutError } from '../base/errors.ts';
 
 /** Options of every call that may wait. */
@@ -19,9 +19,6 @@ interface RestOptions extends WaitOptions {
   /** The whole limit, for the error. */
   readonly totalMs?: number | undefined;
 }
-
-/** Longer limits are none: timers of 2^31 ms and more would fire at once. */
-const MAX_TIMEOUT_MS = 0x7fff_ffff;
 
 interface Waiter {
   resolve: () => void;
@@ -46,7 +43,7 @@ export class WaitQueue {
   /** Resolves at the next {@link wakeOne} or {@link wakeAll}; rejects with the abort reason or a TimeoutError. */
   wait(options: RestOptions = {}): Promise<void> {
     const { signal, totalMs } = options;
-    const timeoutMs = options.timeoutMs! > MAX_TIMEOUT_MS ? undefined : options.timeoutMs;
+    const timeoutMs = options.timeoutMs! > MAX_TIMER_DELAY_MS ? undefined : options.timeoutMs;
     if (signal?.aborted === true) return Promise.reject(signal.reason as Error);
     return new Promise<void>((resolve, reject) => {
       const waiter: Waiter = { resolve, reject, release: nothing };

@@ -10,6 +10,9 @@
 /** Milliseconds, fractional, on the caller's monotonic clock; never wall time. */
 export type Millis = number;
 
+/** Longest delay of a timer, ms: Node and browsers count in 32 bits with sign, and fire at once above it. */
+export const MAX_TIMER_DELAY_MS = 2 ** 31 - 1;
+
 /** Identifies a pending timer of a {@link Clock}; opaque. */
 export type TimerId = unknown;
 

@@ -17,24 +17,10 @@ export interface Platform {
   readonly rng: Rng;
   /** Binds a UDP socket. Undefined where there is no UDP (browsers). */
   readonly bindUdp: ((request: BindRequest) => Promise<DatagramTransport>) | undefined;
-  /** IP addresses of this host's interfaces that are up. */
-  interfaces(): readonly InterfaceAddr[];
   /** One look at this host's network. Never throws, never waits. */
   interfaceState(): InterfaceState;
   /** GETs a URL; redirects are not followed. @throws the signal's reason, or why there is no answer. */
   fetch(request: HttpRequest): Promise<HttpResponse>;
-}
-
-/** An address of an interface. */
-export interface InterfaceAddr {
-  /** A literal, without a zone. */
-  readonly ip: string;
-  /** IPv4 or IPv6. */
-  readonly family: 4 | 6;
-  /** Reachable from this host only. */
-  readonly isLoopback: boolean;
-  /** IPv6 `fe80::/10` or IPv4 `169.254.0.0/16`: of no use without the interface's name. */
-  readonly isLinkLocal: boolean;
 }
 
 /** A GET. */

@@ -27,7 +27,6 @@ export const systemPlatform: Platform = {
   clock,
   rng: systemRng,
   bindUdp: undefined,
-  interfaces: () => [],
   interfaceState: () => BROWSER_NETWORK,
   fetch: httpFetch,
 };

@@ -3,12 +3,11 @@
  *
  * @module
  */
-import { networkInterfaces } from 'node:os';
 import { systemRng } from '#crypto/random';
 import type { Clock, TimerId } from '../base/clock.ts';
 import { readHostNetwork } from './host-network.ts';
 import { httpFetch } from './http.ts';
-import type { InterfaceAddr, Platform } from './platform.ts';
+import type { Platform } from './platform.ts';
 import { bindUdp } from './udp.ts';
 
 const clock: Clock = {
@@ -22,24 +21,11 @@ const clock: Clock = {
   afterMicrotasks: (fn) => queueMicrotask(() => process.nextTick(fn)),
 };
 
-function interfaces(): InterfaceAddr[] {
-  const list: InterfaceAddr[] = [];
-  for (const addresses of Object.values(networkInterfaces())) {
-    for (const { address, family, internal } of addresses ?? []) {
-      const isV6 = family === 'IPv6';
-      const isLinkLocal = isV6 ? /^fe[89ab]/i.test(address) : address.startsWith('169.254.');
-      list.push({ ip: address, family: isV6 ? 6 : 4, isLoopback: internal, isLinkLocal });
-    }
-  }
-  return list;
-}
-
 /** Node's clock, randomness, sockets and interfaces. */
 export const systemPlatform: Platform = {
   clock,
   rng: systemRng,
   bindUdp: (request) => bindUdp(request, clock),
-  interfaces,
   interfaceState: readHostNetwork,
   fetch: httpFetch,
 };

@@ -185,13 +185,6 @@ export class SimWorld {
         this.openSockets++;
         return transport;
       },
-      interfaces: () =>
-        host.ips.map((ip) => ({
-          ip,
-          family: ip.includes(':') ? 6 : 4,
-          isLoopback: isLoopbackIp(ip),
-          isLinkLocal: false,
-        })),
       interfaceState: () => this.interfacesOf(host).state,
       fetch: async (request) => {
         const serve = this.#webServers.get(new URL(request.url).origin);

@@ -18,7 +18,7 @@ import { RelayUrl } from '../../src/base/relay-url.ts';
 import { randomBytes, type Rng } from '../../src/base/rng.ts';
 import { CLIENT_AUTH_HEADER } from '../../src/relay/handshake.ts';
 import { chooseRelayProtocol } from '../../src/relay/frames.ts';
-import { RelayHub, type RelayHubEvent, type RelayHubOptions } from '../../src/relay/server/hub.ts';
+import { RelayHub, type RelayHubEvent, type RelayHubOptions } from '../../src/actors/relay-hub.ts';
 import { WebSocketError, type RelaySocket, type WebSocketRequest } from '../../src/transport/relay-socket.ts';
 import type { SimClock } from './sim-clock.ts';
 

@@ -20,7 +20,7 @@ import {
   PING_JITTER_S,
   SERVER_PING_INTERVAL_MS,
   SERVER_WRITE_TIMEOUT_MS,
-} from '../../src/relay/server/session.ts';
+} from '../../src/actors/relay-session.ts';
 import { MAX_TICKET_NAMES, MAX_TICKETS_PER_NAME } from '../../src/tls/ticket-store.ts';
 import { Pair } from '../support/pair.ts';
 

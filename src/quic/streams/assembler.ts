@@ -102,25 +102,24 @@ export class Assembler {
         joinFirst(run.chunks);
         run.start = start;
       }
-      const current = run;
-      if (end <= current.end) return;
-      bytes = bytes.subarray(bytes.length - (end - current.end));
-      start = current.end;
+      if (end <= run.end) return;
+      bytes = bytes.subarray(bytes.length - (end - run.end));
+      start = run.end;
       const following = runs[index + 1];
       if (following !== undefined && following.start <= end) {
         if (following.start > start) {
-          append(current.chunks, [bytes.subarray(0, following.start - start)], 0);
+          append(run.chunks, [bytes.subarray(0, following.start - start)], 0);
         }
-        append(current.chunks, following.chunks, 0);
-        current.end = following.end;
+        append(run.chunks, following.chunks, 0);
+        run.end = following.end;
         runs.splice(index + 1, 1);
-        if (end <= current.end) return;
-        bytes = bytes.subarray(bytes.length - (end - current.end));
-        start = current.end;
+        if (end <= run.end) return;
+        bytes = bytes.subarray(bytes.length - (end - run.end));
+        start = run.end;
         continue;
       }
-      append(current.chunks, [bytes], 0);
-      current.end = end;
+      append(run.chunks, [bytes], 0);
+      run.end = end;
       return;
     }
   }

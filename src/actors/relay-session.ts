@@ -5,10 +5,10 @@
  *
  * @module
  */
-import type { Clock, Millis, TimerId } from '../../base/clock.ts';
-import { EndpointId } from '../../base/endpoint-id.ts';
-import { randomBelow, type Rng } from '../../base/rng.ts';
-import type { RelaySocket } from '../../transport/relay-socket.ts';
+import type { Clock, Millis, TimerId } from '../base/clock.ts';
+import { EndpointId } from '../base/endpoint-id.ts';
+import { randomBelow, type Rng } from '../base/rng.ts';
+import type { RelaySocket } from '../transport/relay-socket.ts';
 import {
   RELAY_STATUS,
   datagramsOffset,
@@ -21,21 +21,27 @@ import {
   encodeStatus,
   forwardDatagrams,
   type RelayProtocol,
-} from '../frames.ts';
+} from '../relay/frames.ts';
 import {
   NOT_AUTHORIZED,
   ServerHandshake,
   encodeConfirmation,
   encodeDenial,
   verifyKeyMaterialHeader,
-} from '../handshake.ts';
-import { PingTracker } from '../ping-tracker.ts';
-import { RelayProtocolError } from '../protocol-error.ts';
-import type { AccessCheck, AccessVerdict } from './access.ts';
-import { isSameId, noteSent, type ClientConnection, type ClientTable, type RelayClient } from './clients.ts';
-import { FrameQueue } from './frame-queue.ts';
-import type { RelayServerMetrics } from './metrics.ts';
-import { TokenBucket, type RateLimit } from './rate-limit.ts';
+} from '../relay/handshake.ts';
+import { PingTracker } from '../relay/ping-tracker.ts';
+import { RelayProtocolError } from '../relay/protocol-error.ts';
+import type { AccessCheck, AccessVerdict } from '../relay/server/access.ts';
+import {
+  isSameId,
+  noteSent,
+  type ClientConnection,
+  type ClientTable,
+  type RelayClient,
+} from '../relay/server/clients.ts';
+import { FrameQueue } from '../relay/server/frame-queue.ts';
+import type { RelayServerMetrics } from '../relay/server/metrics.ts';
+import { TokenBucket, type RateLimit } from '../relay/server/rate-limit.ts';
 
 /** Time to authenticate. The reference has no such limit; it is the time that a client gives the whole attempt. */
 export const AUTH_TIMEOUT_MS = 10_000;

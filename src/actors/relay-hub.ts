@@ -4,16 +4,16 @@
  *
  * @module
  */
-import type { Clock } from '../../base/clock.ts';
-import type { EndpointId } from '../../base/endpoint-id.ts';
-import type { Rng } from '../../base/rng.ts';
-import type { RelaySocket } from '../../transport/relay-socket.ts';
-import { isRelayProtocol } from '../frames.ts';
-import { allowEveryone, type AccessCheck } from './access.ts';
-import { ClientTable } from './clients.ts';
-import { RelayServerMetrics } from './metrics.ts';
-import { TokenBucket, type RateLimit } from './rate-limit.ts';
-import { RelaySession, type EndReason, type SessionHost } from './session.ts';
+import type { Clock } from '../base/clock.ts';
+import type { EndpointId } from '../base/endpoint-id.ts';
+import type { Rng } from '../base/rng.ts';
+import type { RelaySocket } from '../transport/relay-socket.ts';
+import { isRelayProtocol } from '../relay/frames.ts';
+import { allowEveryone, type AccessCheck } from '../relay/server/access.ts';
+import { ClientTable } from '../relay/server/clients.ts';
+import { RelayServerMetrics } from '../relay/server/metrics.ts';
+import { TokenBucket, type RateLimit } from '../relay/server/rate-limit.ts';
+import { RelaySession, type EndReason, type SessionHost } from './relay-session.ts';
 
 /** What a client is told about a restart: when to come back, ms. It tries for as long as it likes, too. */
 export const RESTART_RECONNECT_IN_MS = 100;
