@@ -99,15 +99,18 @@ async function silences(pairing: Pairing): Promise<number[]> {
   return times;
 }
 
-test.each(PAIRINGS)(
-  'a direct path that swallows everything: bytes flow again over the relay ($client dials $server)',
-  async (pairing) => {
+/**
+ * The limits are ours alone. Real iroh does not go on over the relay within a black hole of 4 s, and between two of them the
+ * direct path does not always come back within 30 s: that is no statement about this library.
+ */
+const OURS = PAIRINGS.filter(({ client, server }) => client === 'iroh-ts' && server === 'iroh-ts');
+if (OURS.length === 0)
+  console.log('black hole: not measured, for no pair is iroh-ts on both sides (IROH_TS_LAB_PAIRS)');
+for (const pairing of OURS) {
+  test(`a direct path that swallows everything: bytes flow again over the relay (${pairing.client} on both sides)`, async () => {
     const times = await silences(pairing);
     tell('silence in a black hole', pairing, times);
-    if (pairing.client === 'iroh-ts' && pairing.server === 'iroh-ts') {
-      expect(median(times)).toBeLessThanOrEqual(1000);
-      expect(Math.max(...times)).toBeLessThanOrEqual(2000);
-    }
-  },
-  180_000,
-);
+    expect(median(times)).toBeLessThanOrEqual(1000);
+    expect(Math.max(...times)).toBeLessThanOrEqual(2000);
+  }, 180_000);
+}
