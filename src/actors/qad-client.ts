@@ -13,6 +13,7 @@ import { DEFAULT_TRANSPORT_CONFIG, type TransportConfig } from '../quic/config.t
 import type { ConnectionEvent, QuicConnection } from '../quic/engine.ts';
 import { webPkiVerifier } from '../tls/profile.ts';
 import type { PeerVerifier } from '../tls/session.ts';
+import type { ResolveHost } from '../transport/platform.ts';
 import type { TlsTrust } from '../transport/relay-socket.ts';
 import type { EngineDriver } from './engine-driver.ts';
 
@@ -43,9 +44,6 @@ const TRANSPORT: TransportConfig = {
   maxNatAddresses: undefined,
   addressDiscovery: 'receive',
 };
-
-/** Finds the addresses of a host. */
-export type ResolveHost = (host: string, family: 4 | 6, signal: AbortSignal) => Promise<readonly string[]>;
 
 /** Whom to ask. */
 export interface QadTarget {

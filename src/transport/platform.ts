@@ -21,7 +21,16 @@ export interface Platform {
   interfaceState(): InterfaceState;
   /** GETs a URL; redirects are not followed. @throws the signal's reason, or why there is no answer. */
   fetch(request: HttpRequest): Promise<HttpResponse>;
+  /** Undefined where hosts cannot be looked up (browsers). */
+  readonly resolveDns: ResolveHost | undefined;
 }
+
+/**
+ * Finds the addresses of a host, those of one family.
+ *
+ * `host` is a name, with or without a dot at its end. Rejects with the signal's reason, or because there are none.
+ */
+export type ResolveHost = (host: string, family: 4 | 6, signal: AbortSignal) => Promise<readonly string[]>;
 
 /** A GET. */
 export interface HttpRequest {

@@ -29,4 +29,5 @@ export const systemPlatform: Platform = {
   bindUdp: undefined,
   interfaceState: () => BROWSER_NETWORK,
   fetch: httpFetch,
+  resolveDns: undefined,
 };

@@ -5,6 +5,7 @@
  */
 import { systemRng } from '#crypto/random';
 import type { Clock, TimerId } from '../base/clock.ts';
+import { resolveHost } from './dns.ts';
 import { readHostNetwork } from './host-network.ts';
 import { httpFetch } from './http.ts';
 import type { Platform } from './platform.ts';
@@ -28,4 +29,5 @@ export const systemPlatform: Platform = {
   bindUdp: (request) => bindUdp(request, clock),
   interfaceState: readHostNetwork,
   fetch: httpFetch,
+  resolveDns: resolveHost,
 };

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { isIP } from 'node:net';
 import type { InterfacePrefix, InterfaceState } from '../../src/base/interface-state.ts';
 import { toAddr, type Addr } from '../../src/base/socket-addr.ts';
 import type { Datagram, Transmit } from '../../src/quic/engine.ts';
@@ -149,6 +150,8 @@ export class SimWorld {
   openSockets = 0;
   readonly #rng: SimRng;
   readonly #networks = new Map<SimHost, SimHostNetwork>();
+  /** Addresses of hosts by name, without the dot at its end. IP literals need no entry. */
+  readonly dns = new Map<string, readonly string[]>();
   readonly #webServers = new Map<string, (request: HttpRequest) => Promise<HttpResponse>>();
 
   constructor(seed: number) {
@@ -191,6 +194,15 @@ export class SimWorld {
         if (serve === undefined || this.interfacesOf(host).defaultRoute === undefined)
           throw Object.assign(new Error(`nobody is at ${request.url}`), { code: 'ECONNREFUSED' });
         return serve(request);
+      },
+      resolveDns: async (name, family, signal) => {
+        signal.throwIfAborted();
+        const host = name.replace(/\.$/, '');
+        const ips = isIP(host) === 0 ? (this.dns.get(host) ?? []) : [host];
+        const found = ips.filter((ip) => isIP(ip) === family);
+        if (found.length === 0)
+          throw Object.assign(new Error(`${name} has no IPv${family} address`), { code: 'ENOTFOUND' });
+        return found;
       },
     };
   }
