@@ -7,6 +7,13 @@
 export { netReportMachine, type NetReportContext, type NetReportEvent } from './net-report.ts';
 export { pathTable, type PathState, type PathTransition } from './path.ts';
 export {
+  relayClientMachine,
+  type RelayClientContext,
+  type RelayClientEvent,
+  type RelayClientInput,
+  type RelayLossReason,
+} from './relay-client.ts';
+export {
   remoteMachine,
   type RemoteContext,
   type RemoteEvent,

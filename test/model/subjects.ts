@@ -5,6 +5,11 @@
  */
 import type { AnyEventObject } from 'xstate';
 import { netReportMachine, type NetReportEvent } from '../../src/machines/net-report.ts';
+import {
+  relayClientMachine,
+  type RelayClientEvent,
+  type RelayLossReason,
+} from '../../src/machines/relay-client.ts';
 import { remoteMachine, type RemoteEvent, type SelectionReason } from '../../src/machines/remote.ts';
 import { routerMachine, type FilterOutcome, type RouterEvent } from '../../src/machines/router.ts';
 import { REPORT_REASONS, socketMachine, type SocketEvent } from '../../src/machines/socket.ts';
@@ -18,6 +23,8 @@ const eventsOf = <E extends AnyEventObject>(
 
 const REASONS: readonly SelectionReason[] = ['established', 'betterRtt', 'timedOut', 'stalled', 'resumed'];
 const OUTCOMES: readonly FilterOutcome[] = ['accept', 'retry', 'reject', 'ignore', 'failed'];
+
+const LOSSES: readonly RelayLossReason[] = ['closedByRelay', 'broken', 'protocolError'];
 
 export const subjects: readonly ModelSubject[] = [
   {
@@ -96,6 +103,21 @@ export const subjects: readonly ModelSubject[] = [
       () => ({ type: 'found' }),
       () => ({ type: 'cancel' }),
       (random) => (random.chance(0.1) ? { type: 'close' } : { type: 'cancel' }),
+    ),
+  },
+  {
+    name: 'relayClient',
+    machine: relayClientMachine,
+    input: { url: 'https://relay.example/', isHome: false },
+    events: eventsOf<RelayClientEvent>(
+      () => ({ type: 'pong' }),
+      (random) => (random.chance(0.3) ? { type: 'lost', reason: random.pick(LOSSES) } : { type: 'pong' }),
+      (random) => ({ type: 'check', localAddr: random.pick(['kept', 'kept', 'gone', 'hidden'] as const) }),
+      () => ({ type: 'retry' }),
+      (random) => ({ type: 'setHome', isHome: random.chance(0.3) }),
+      () => ({ type: 'held' }),
+      () => ({ type: 'blocked' }),
+      (random) => (random.chance(0.1) ? { type: 'stop' } : { type: 'blocked' }),
     ),
   },
 ];
