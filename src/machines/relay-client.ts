@@ -82,7 +82,7 @@ export interface RelayClientInput {
 export const relayClientMachine = setup({
   types: {} as { context: RelayClientContext; events: RelayClientEvent; input: RelayClientInput },
   actors: {
-    'open WebSocket': fromPromise<void>(notProvided('open WebSocket')),
+    'dial relay': fromPromise<void>(notProvided('dial relay')),
     /** Resolves once the relay has confirmed who we are; rejects when it denies that. */
     'prove who we are': fromPromise<void>(notProvided('prove who we are')),
     /** Resolves once the relay has answered. */
@@ -163,7 +163,7 @@ export const relayClientMachine = setup({
                 dialing: {
                   invoke: {
                     id: 'dial',
-                    src: 'open WebSocket',
+                    src: 'dial relay',
                     onDone: 'handshaking',
                     onError: '#relayClient.active.link.backoff',
                   },
