@@ -4,6 +4,14 @@
  *
  * @module
  */
+export { connectionMachine, type ConnectionLifeEvent } from './connection.ts';
+export {
+  endpointMachine,
+  type EndpointContext,
+  type EndpointEvent,
+  type EndpointInput,
+  type EndpointStep,
+} from './endpoint.ts';
 export { netReportMachine, type NetReportContext, type NetReportEvent } from './net-report.ts';
 export { pathTable, type PathState, type PathTransition } from './path.ts';
 export {

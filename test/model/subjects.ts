@@ -4,6 +4,8 @@
  * @module
  */
 import type { AnyEventObject } from 'xstate';
+import { connectionMachine, type ConnectionLifeEvent } from '../../src/machines/connection.ts';
+import { endpointMachine, type EndpointEvent } from '../../src/machines/endpoint.ts';
 import { netReportMachine, type NetReportEvent } from '../../src/machines/net-report.ts';
 import {
   relayClientMachine,
@@ -22,11 +24,47 @@ const eventsOf = <E extends AnyEventObject>(
 ): ((random: SimRng) => AnyEventObject)[] => makers;
 
 const REASONS: readonly SelectionReason[] = ['established', 'betterRtt', 'timedOut', 'stalled', 'resumed'];
+const CLOSE_REASONS = [
+  'locallyClosed',
+  'transportError',
+  'applicationClosed',
+  'connectionClosed',
+  'timedOut',
+  'reset',
+  'versionMismatch',
+] as const;
 const OUTCOMES: readonly FilterOutcome[] = ['accept', 'retry', 'reject', 'ignore', 'failed'];
 
 const LOSSES: readonly RelayLossReason[] = ['closedByRelay', 'broken', 'protocolError'];
 
 export const subjects: readonly ModelSubject[] = [
+  {
+    name: 'endpoint',
+    machine: endpointMachine,
+    input: { endpoint: 'e', timeoutMs: 3_000 },
+    events: eventsOf<EndpointEvent>(
+      (random) => ({
+        type: 'close',
+        now: random.below(1_000),
+        timeoutMs: random.chance(0.3) ? undefined : random.below(5_000),
+      }),
+      (random) => (random.chance(0.1) ? { type: 'abort' } : { type: 'close', now: 0, timeoutMs: undefined }),
+    ),
+  },
+  {
+    name: 'connection',
+    machine: connectionMachine,
+    events: eventsOf<ConnectionLifeEvent>(
+      () => ({ type: 'earlyDataStarted' }),
+      () => ({ type: 'zeroRttRejected' }),
+      (random) => ({ type: 'connected', side: random.pick(['client', 'server'] as const) }),
+      () => ({ type: 'handshakeConfirmed' }),
+      (random) => ({ type: 'closed', reason: random.pick(CLOSE_REASONS) }),
+      () => ({ type: 'draining' }),
+      () => ({ type: 'drained' }),
+      (random) => (random.chance(0.1) ? { type: 'endpointEnded' } : { type: 'draining' }),
+    ),
+  },
   {
     name: 'socket',
     machine: socketMachine,
