@@ -7,8 +7,9 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
 import { connect as tlsConnect } from 'node:tls';
 import type { Duplex } from 'node:stream';
+import { openTunnel } from './http-tunnel.ts';
 import type { HttpRequest, HttpResponse } from './platform.ts';
-import type { TlsTrust } from './relay-socket.ts';
+import { webTlsOptions } from './web-tls.ts';
 
 /** GETs a URL. Resolves for every status. @throws the signal's reason; the system's error; {@link Error} when the answer is too long. */
 export async function httpFetch(request: HttpRequest): Promise<HttpResponse> {
@@ -25,31 +26,19 @@ export async function httpFetch(request: HttpRequest): Promise<HttpResponse> {
   }
 }
 
-function trustOptions(tls: TlsTrust | undefined): { ca?: string[]; rejectUnauthorized?: boolean } {
-  return {
-    ...(tls?.roots !== undefined && { ca: [...tls.roots] }),
-    ...(tls?.insecureSkipVerify === true && { rejectUnauthorized: false }),
-  };
-}
-
 function get(request: HttpRequest, url: URL, tunnel: Duplex | undefined): Promise<HttpResponse> {
   const { headers, signal, maxBodyBytes, tls } = request;
   const isTls = url.protocol === 'https:';
-  // Certificates and SNI know no dot at the end of a name (RFC 6066 §3).
-  const servername = url.hostname.replace(/^\[|\]$|\.$/g, '');
-  const isName = /[^\d.:]/.test(servername) && !servername.includes(':');
+  const tlsOptions = webTlsOptions(url.hostname, tls);
   const options = {
     method: 'GET',
     headers: { ...headers, connection: 'close' },
     signal,
-    ...(isTls && { ...trustOptions(tls), servername: isName ? servername : '' }),
+    ...(isTls && tlsOptions),
     // No pool: a socket that stays open would keep the process alive. An agent would not look at `createConnection`.
     ...(tunnel === undefined && { agent: false as const }),
     ...(tunnel !== undefined && {
-      createConnection: () =>
-        isTls
-          ? tlsConnect({ socket: tunnel, servername: isName ? servername : '', ...trustOptions(tls) })
-          : tunnel,
+      createConnection: () => (isTls ? tlsConnect({ socket: tunnel, ...tlsOptions }) : tunnel),
     }),
   };
   return new Promise<HttpResponse>((resolve, reject) => {
@@ -82,41 +71,4 @@ async function read(response: IncomingMessage, maxBodyBytes: number): Promise<Ht
   for (const [name, value] of Object.entries(response.headers))
     if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value);
   return { status: response.statusCode ?? 0, headers, body };
-}
-
-/** RFC 9110 §9.3.6. */
-function openTunnel(proxy: URL, url: URL, { signal, tls }: HttpRequest): Promise<Duplex> {
-  const port = url.port || (url.protocol === 'https:' ? '443' : '80');
-  const isTls = proxy.protocol === 'https:';
-  const credentials = `${decodeURIComponent(proxy.username)}:${decodeURIComponent(proxy.password)}`;
-  const path = `${url.hostname}:${port}`;
-  return new Promise<Duplex>((resolve, reject) => {
-    const outgoing = (isTls ? httpsRequest : httpRequest)({
-      host: proxy.hostname.replace(/^\[|\]$/g, ''),
-      port: proxy.port || (isTls ? 443 : 80),
-      method: 'CONNECT',
-      path,
-      headers: {
-        host: path,
-        ...(proxy.username !== '' && {
-          'proxy-authorization': `Basic ${Buffer.from(credentials).toString('base64')}`,
-        }),
-      },
-      signal,
-      agent: false,
-      ...(isTls && trustOptions(tls)),
-    });
-    outgoing.on('connect', (response, socket) => {
-      if (response.statusCode === 200) return resolve(socket);
-      socket.destroy();
-      reject(new Error(`the proxy answered ${response.statusCode}`));
-    });
-    // A proxy that answers as a web server does not tunnel.
-    outgoing.on('response', (response) => {
-      response.destroy();
-      reject(new Error(`the proxy answered ${response.statusCode}`));
-    });
-    outgoing.on('error', (error) => reject(signal.aborted ? (signal.reason as Error) : error));
-    outgoing.end();
-  });
 }

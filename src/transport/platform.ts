@@ -7,7 +7,7 @@ import type { Clock } from '../base/clock.ts';
 import type { InterfaceState } from '../base/interface-state.ts';
 import type { Rng } from '../base/rng.ts';
 import type { BindRequest, DatagramTransport } from './datagram.ts';
-import type { TlsTrust } from './relay-socket.ts';
+import type { RelaySocket, TlsTrust, WebSocketRequest } from './relay-socket.ts';
 
 /** Time, randomness, sockets, interfaces. */
 export interface Platform {
@@ -21,6 +21,8 @@ export interface Platform {
   interfaceState(): InterfaceState;
   /** GETs a URL; redirects are not followed. @throws the signal's reason, or why there is no answer. */
   fetch(request: HttpRequest): Promise<HttpResponse>;
+  /** Dials a relay. @throws {WebSocketError} */
+  openWebSocket(request: WebSocketRequest): Promise<RelaySocket>;
   /** Undefined where hosts cannot be looked up (browsers). */
   readonly resolveDns: ResolveHost | undefined;
 }

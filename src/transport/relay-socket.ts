@@ -6,6 +6,12 @@
  */
 import type { RelayUrl } from '../base/relay-url.ts';
 
+/** Most bytes of a message, 1 MiB as upstream has it; a longer one ends the connection. */
+export const MAX_MESSAGE_BYTES = 1_048_576;
+
+/** Most bytes of a reason to close (RFC 6455 §5.5); longer ones are cut. */
+export const MAX_CLOSE_REASON_BYTES = 123;
+
 /** An open WebSocket that agreed on a relay subprotocol. Ordered, reliable, keeps message borders. */
 export interface RelaySocket {
   /** The subprotocol, e.g. `iroh-relay-v2`. */
@@ -14,7 +20,7 @@ export interface RelaySocket {
   readonly localIp: string | undefined;
   /** IP of the other end of the TCP connection, where known. */
   readonly remoteIp: string | undefined;
-  /** One binary message, owned by the receiver. Set at once: what came before is lost. */
+  /** One binary message, owned by the receiver. Set at once: what came before may be lost. */
   onMessage: ((data: Uint8Array) => void) | undefined;
   /** The connection is over; called once, also after {@link close} and {@link terminate}. `error` when it broke. */
   onClose: ((error: Error | undefined) => void) | undefined;
@@ -83,5 +89,20 @@ export class WebSocketError extends Error {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.failure = failure;
     this.status = options.status;
+  }
+}
+
+/**
+ * Where a relay's WebSocket is (`iroh-relay/src/client.rs`): path `/relay`, no credentials, no fragment; host and query stay.
+ *
+ * @throws {WebSocketError} `dial` when the URL has no host that can be dialled.
+ */
+export function relayWebSocketUrl(url: RelayUrl): URL {
+  const { protocol, host, search } = url.toUrl();
+  const scheme = protocol === 'http:' || protocol === 'ws:' ? 'ws' : 'wss';
+  try {
+    return new URL(`${scheme}://${host}/relay${search}`);
+  } catch (cause) {
+    throw new WebSocketError('dial', `not an address of a relay: ${url}`, { cause });
   }
 }

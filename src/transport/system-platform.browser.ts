@@ -8,6 +8,7 @@ import type { Clock, TimerId } from '../base/clock.ts';
 import type { InterfaceState } from '../base/interface-state.ts';
 import { httpFetch } from './http.browser.ts';
 import type { Platform } from './platform.ts';
+import { openWebSocket } from './websocket.browser.ts';
 
 const clock: Clock = {
   now: () => performance.now(),
@@ -22,12 +23,13 @@ const clock: Clock = {
 /** Browsers show no interfaces; a network that cannot be used is noticed by the relay connection that fails. */
 const BROWSER_NETWORK: InterfaceState = { interfaces: [], defaultRoute: 'browser', isExpensive: false };
 
-/** The browser's clock and randomness. */
+/** The browser's clock, randomness, requests and WebSockets. */
 export const systemPlatform: Platform = {
   clock,
   rng: systemRng,
   bindUdp: undefined,
   interfaceState: () => BROWSER_NETWORK,
   fetch: httpFetch,
+  openWebSocket: (request) => openWebSocket(request, { clock }),
   resolveDns: undefined,
 };

@@ -10,6 +10,7 @@ import { readHostNetwork } from './host-network.ts';
 import { httpFetch } from './http.ts';
 import type { Platform } from './platform.ts';
 import { bindUdp } from './udp.ts';
+import { openWebSocket } from './websocket.ts';
 
 const clock: Clock = {
   now: () => performance.now(),
@@ -22,12 +23,13 @@ const clock: Clock = {
   afterMicrotasks: (fn) => queueMicrotask(() => process.nextTick(fn)),
 };
 
-/** Node's clock, randomness, sockets and interfaces. */
+/** Node's clock, randomness, sockets, interfaces and resolver. */
 export const systemPlatform: Platform = {
   clock,
   rng: systemRng,
   bindUdp: (request) => bindUdp(request, clock),
   interfaceState: readHostNetwork,
   fetch: httpFetch,
+  openWebSocket: (request) => openWebSocket(request, { clock, resolve: resolveHost }),
   resolveDns: resolveHost,
 };

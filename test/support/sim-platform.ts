@@ -12,6 +12,7 @@ import { toAddr, type Addr } from '../../src/base/socket-addr.ts';
 import type { Datagram, Transmit } from '../../src/quic/engine.ts';
 import type { BindRequest, DatagramTransport } from '../../src/transport/datagram.ts';
 import type { HttpRequest, HttpResponse, Platform } from '../../src/transport/platform.ts';
+import { WebSocketError } from '../../src/transport/relay-socket.ts';
 import { SimClock } from './sim-clock.ts';
 import {
   SimNetwork,
@@ -20,6 +21,7 @@ import {
   type SimHost,
   type SimSocket,
 } from './sim-network.ts';
+import type { SimRelays } from './sim-relay.ts';
 import { SimRng } from './sim-rng.ts';
 
 /** Turns at one instant after which time is held to stand still. */
@@ -152,6 +154,8 @@ export class SimWorld {
   readonly #networks = new Map<SimHost, SimHostNetwork>();
   /** Addresses of hosts by name, without the dot at its end. IP literals need no entry. */
   readonly dns = new Map<string, readonly string[]>();
+  /** Relays that hosts can dial; nobody is there without them. */
+  relays: Pick<SimRelays, 'dialler'> | undefined;
   readonly #webServers = new Map<string, (request: HttpRequest) => Promise<HttpResponse>>();
 
   constructor(seed: number) {
@@ -194,6 +198,12 @@ export class SimWorld {
         if (serve === undefined || this.interfacesOf(host).defaultRoute === undefined)
           throw Object.assign(new Error(`nobody is at ${request.url}`), { code: 'ECONNREFUSED' });
         return serve(request);
+      },
+      openWebSocket: async (request) => {
+        if (this.relays === undefined || this.interfacesOf(host).defaultRoute === undefined)
+          throw new WebSocketError('dial', `nobody is at ${request.url}`);
+        const [ip] = host.ips.filter((each) => !isLoopbackIp(each));
+        return this.relays.dialler(ip)(request);
       },
       resolveDns: async (name, family, signal) => {
         signal.throwIfAborted();

@@ -4,7 +4,7 @@
  * ```ts
  * const relays = new SimRelays(world);
  * const relay = relays.add('https://relay.test/', { delayMs: 20 });
- * platform.openWebSocket = relays.dialler('10.0.0.1');
+ * world.relays = relays;
  * relay.restart();
  * ```
  *
