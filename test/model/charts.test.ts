@@ -113,6 +113,74 @@ test(`model-5 the router chart: inv-A1 no task after shutdown, inv-A2 one goodby
   });
 });
 
+test(`model-6 the endpoint chart: inv-E2 nothing is stopped before peers know, inv-E4 one end, inv-E5 each wait has a limit and nothing is left (seed ${SEED})`, () => {
+  const ORDER = ['draining', 'actors', 'runtime'];
+  const PARTS: Record<string, readonly string[]> = {
+    draining: ['draining'],
+    actors: ['mapping', 'lookups', 'socket', 'remotes', 'relays'],
+    runtime: ['drivers', 'sockets'],
+  };
+  check('endpoint', () => {
+    let step = -1;
+    return (run) => {
+      const { snapshot, children } = run;
+      const names = run.effects.map(({ name }) => name).filter((name) => name !== 'report overrun');
+      if (snapshot.value === 'open' || snapshot.value === 'aborted') {
+        expect(names).toEqual(snapshot.value === 'open' ? [] : ['drop everything']);
+        expect([children, run.timers]).toEqual([[], 0]);
+        return;
+      }
+      const isClosed = snapshot.value === 'closed';
+      // E4: however often it is asked for, all is said once.
+      expect(names).toEqual(['announce end', 'clear lookup services', ...(isClosed ? ['end watches'] : [])]);
+      // E2: steps follow each other, and only the actors of the present one run.
+      if (isClosed) expect(children).toEqual([]);
+      else {
+        const { closing } = snapshot.value as { closing: Record<string, unknown> };
+        const name = Object.keys(closing)[0]!;
+        expect(ORDER.indexOf(name)).toBeGreaterThanOrEqual(step);
+        step = ORDER.indexOf(name);
+        for (const child of children) expect(PARTS[name]).toContain(child);
+        expect(children.length).toBeGreaterThan(0);
+        // Nobody waits without a limit.
+        expect(run.timers).toBe(children.length);
+      }
+      // Only time makes a step one that took too long.
+      const overruns = run.effects.flatMap(({ name, event }) =>
+        name === 'report overrun' ? [event.type] : [],
+      );
+      expect(overruns.every((type) => type.startsWith('xstate.after.'))).toBe(true);
+      // E5, with what the driver looks at itself: no timer.
+      if (isClosed) expect(run.timers).toBe(0);
+    };
+  });
+});
+
+test(`the connection chart: open until it is closed, and then never open again, with an end that says whose it was (seed ${SEED})`, () => {
+  const ENDS: Record<string, string> = {
+    locallyClosed: 'closedLocally',
+    transportError: 'closedLocally',
+    applicationClosed: 'closedByPeer',
+    connectionClosed: 'closedByPeer',
+    timedOut: 'timedOut',
+    reset: 'lost',
+    versionMismatch: 'lost',
+  };
+  check('connection', () => {
+    let reason: string | undefined;
+    return ({ snapshot: { value }, steps, timers, children, effects }) => {
+      const latest = steps.at(-1);
+      if (latest?.type === 'event' && latest.event.type === 'closed')
+        reason ??= (latest.event as unknown as { reason: string }).reason;
+      const state = typeof value === 'string' ? value : Object.keys(value as object)[0]!;
+      const expected = reason === undefined ? ['open', 'dropped'] : [ENDS[reason], 'drained', 'dropped'];
+      expect(expected).toContain(state);
+      // Thousands of them: nothing but a state.
+      expect([timers, children.length, effects.length]).toEqual([0, 0, 0]);
+    };
+  });
+});
+
 test(`the net report chart: inv-N1 at most one report per run, inv-N5 within its limits (seed ${SEED})`, () => {
   check('netReport', () => (run) => {
     const runs = count(run, 'plan probes');
