@@ -58,7 +58,7 @@ interface EndpointStepParams {
 const overrunOf = (step: EndpointStep) => ({ type: 'report overrun', params: { step } }) as const;
 
 /** A region that ends when its actor does, or when it has had its time. */
-const partOf = <const Source extends string, const Grace extends string>(
+const partOf = <const Source extends string, const Grace extends 'actor grace' | 'lookup grace'>(
   step: EndpointStep,
   src: Source,
   grace: Grace,
