@@ -35,6 +35,7 @@ export { EndpointId, PublicKey, SecretKey, Signature } from './crypto/keys.ts';
 export { EndpointAddr, type EndpointAddrJson } from './base/endpoint-addr.ts';
 export type { TransportAddr, TransportAddrJson } from './base/transport-addr.ts';
 export { RelayUrl } from './base/relay-url.ts';
+export type { RelayProblem, RelayStatus } from './relay/relay-status.ts';
 export { parseAddr, toAddr, type Addr } from './base/socket-addr.ts';
 export * from './base/errors.ts';
 export { ParseError, type ParseErrorCode } from './base/parse-error.ts';

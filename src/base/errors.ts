@@ -67,6 +67,31 @@ export const ERROR_CODES = {
   'RetryError.AlreadyValidated': 'The address of this attempt is validated already.',
   'IncomingError.AlreadyDecided': 'The attempt was accepted, refused, retried or ignored before.',
   'EndpointError.Closed': 'The endpoint is closed.',
+  'RelayError.Dial.Timeout': 'No connection that the relay has confirmed within 10 s.',
+  'RelayError.Dial.Connect.Dial': 'The relay is not reached: name, TCP or proxy; see `cause`.',
+  'RelayError.Dial.Connect.Tls': 'The relay could not prove its name, or TLS failed; see `cause`.',
+  'RelayError.Dial.Connect.UnexpectedUpgradeStatus': 'The server refused the upgrade with `status`.',
+  'RelayError.Dial.Connect.Upgrade': 'The server did not answer the upgrade as it should.',
+  'RelayError.Dial.Connect.BadVersionHeader':
+    'The server speaks no version of the relay protocol that we do.',
+  'RelayError.Dial.Connect.Websocket': 'The connection ended before the relay confirmed who we are.',
+  'RelayError.Dial.Connect.Handshake': 'The relay broke the rules of the handshake; see `cause`.',
+  'RelayError.Dial.Connect.Denied': 'The relay does not let us in; `reason` has its words.',
+  'RelayError.Handshake.SendTimeout': 'As Established.SendTimeout, before the first pong.',
+  'RelayError.Handshake.PingTimeout': 'The relay never answered a ping.',
+  'RelayError.Handshake.LocalIpInvalid': 'As Established.LocalIpInvalid, before the first pong.',
+  'RelayError.Handshake.LocalAddrMissing': 'As Established.LocalAddrMissing, before the first pong.',
+  'RelayError.Handshake.StreamClosedServer': 'As Established.StreamClosedServer, before the first pong.',
+  'RelayError.Handshake.ClientStreamRead': 'As Established.ClientStreamRead, before the first pong.',
+  'RelayError.Established.SendTimeout': 'The relay took nothing for 15 s.',
+  'RelayError.Established.PingTimeout': 'The relay did not answer a ping in time.',
+  'RelayError.Established.LocalIpInvalid':
+    'The network changed: the address that the connection went out from is gone.',
+  'RelayError.Established.LocalAddrMissing':
+    'The network changed, and which address the connection went out from is not known.',
+  'RelayError.Established.StreamClosedServer': 'The relay closed the connection.',
+  'RelayError.Established.ClientStreamRead':
+    'The connection broke, or the relay broke the protocol; see `cause`.',
   'RelayServerError.InvalidOptions':
     'Options of a relay server that contradict each other or cannot be read.',
   'RelayServerError.Certificate': 'A certificate or key that cannot be read or used.',
@@ -118,6 +143,29 @@ export function isIrohError(error: unknown, code?: ErrorCode | (string & {})): e
 
 /** The codes of one family. */
 export type CodeOf<Family extends string> = Extract<ErrorCode, `${Family}.${string}`>;
+
+/** Why there is no connection to a relay; in the status of a relay, never thrown. */
+export class RelayError extends IrohError {
+  declare readonly code: CodeOf<'RelayError'>;
+  /** Denied: the relay's words; not to be trusted. */
+  readonly reason: string | undefined;
+  /** UnexpectedUpgradeStatus: the status of the HTTP response. */
+  readonly status: number | undefined;
+
+  constructor(
+    code: CodeOf<'RelayError'>,
+    message: string,
+    fields: {
+      readonly reason?: string | undefined;
+      readonly status?: number | undefined;
+      readonly cause?: unknown;
+    } = {},
+  ) {
+    super(code, message, fields.cause);
+    this.reason = fields.reason;
+    this.status = fields.status;
+  }
+}
 
 /** A relay server could not be started, or its certificate not be replaced. */
 export class RelayServerError extends IrohError {

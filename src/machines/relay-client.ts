@@ -326,6 +326,7 @@ export const relayClientMachine = setup({
       },
     },
     closing: {
+      entry: { type: 'set status', params: { state: 'disconnected' } },
       on: { setHome: { actions: 'remember home' }, stop: { actions: 'remember to stop' } },
       invoke: { id: 'goodbye', src: 'say goodbye', onDone: 'closed', onError: 'closed' },
       after: { 'close grace': { target: 'closed', actions: 'drop connection' } },

@@ -317,23 +317,23 @@ export interface PackedDatagrams {
 
 /**
  * Packs as many datagrams from `from` on as one frame takes: equal in size but for the last, which may be shorter. The
- * caller skips what {@link isRelayable} refuses.
+ * caller skips what {@link isRelayable} refuses. Datagrams are copied.
  * @param maxCount - Most datagrams in a frame.
  */
 export function packDatagrams(
   side: RelaySide,
   peer: Uint8Array,
   ecn: number,
-  datagrams: readonly { readonly data: Uint8Array }[],
+  datagrams: readonly Uint8Array[],
   from: number,
   to: number,
   maxCount = Infinity,
 ): PackedDatagrams {
-  const size = datagrams[from]!.data.length;
+  const size = datagrams[from]!.length;
   let count = 1;
   let bytes = size;
   for (let i = from + 1; i < to && count < maxCount; i++) {
-    const { length } = datagrams[i]!.data;
+    const { length } = datagrams[i]!;
     if (length > size || length === 0 || bytes + length > MAX_RELAY_BATCH_BYTES) break;
     bytes += length;
     count++;
@@ -342,8 +342,8 @@ export function packDatagrams(
   const message = startDatagrams(side, peer, ecn, count === 1 ? 0 : size, bytes);
   let at = count === 1 ? SINGLE_HEADER_BYTES : BATCH_HEADER_BYTES;
   for (let i = from; i < from + count; i++) {
-    message.set(datagrams[i]!.data, at);
-    at += datagrams[i]!.data.length;
+    message.set(datagrams[i]!, at);
+    at += datagrams[i]!.length;
   }
   return { message, count };
 }
