@@ -88,7 +88,9 @@ export class WsSocket implements RelaySocket {
   }
 
   get queuedBytes(): number {
-    return this.#ws.bufferedAmount;
+    const ws = this.#ws;
+    // A closed one keeps its count.
+    return ws.readyState === ws.CLOSED ? 0 : ws.bufferedAmount;
   }
 
   pause(): void {
