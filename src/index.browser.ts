@@ -50,8 +50,14 @@ export type { ConnectionStats, PathStats, UdpCounters } from './quic/stats.ts';
 export type { Logger } from './transport/log.ts';
 export type { QlogFactory, QlogSink } from './quic/qlog.ts';
 export type { KeyLog } from './tls/session.ts';
-export type { HttpRequest, HttpResponse, Platform } from './transport/platform.ts';
-export type { TlsTrust } from './transport/relay-socket.ts';
+export type { HttpRequest, HttpResponse, Platform, ResolveHost } from './transport/platform.ts';
+export {
+  WebSocketError,
+  type RelaySocket,
+  type TlsTrust,
+  type WebSocketFailure,
+  type WebSocketRequest,
+} from './transport/relay-socket.ts';
 export type { InterfacePrefix, InterfaceState, NetworkInterface } from './base/interface-state.ts';
 export type { BindRequest, DatagramTransport } from './transport/datagram.ts';
 export type { Clock, Millis, TimerId } from './base/clock.ts';

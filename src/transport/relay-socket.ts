@@ -24,14 +24,15 @@ export interface RelaySocket {
   onMessage: ((data: Uint8Array) => void) | undefined;
   /** The connection is over; called once, also after {@link close} and {@link terminate}. `error` when it broke. */
   onClose: ((error: Error | undefined) => void) | undefined;
-  /** Called when {@link queuedBytes} falls to 0 after a send. */
+  /** Called when {@link queuedBytes} falls to 0 after a send; in browsers up to 20 ms later. */
   onDrained: (() => void) | undefined;
   /** Queues a binary message. Takes the buffer: the caller must not change it. Never throws. */
   send(data: Uint8Array): void;
   /** Bytes that the system has not taken yet. */
   readonly queuedBytes: number;
-  /** Stops and resumes receiving (back-pressure by TCP). */
+  /** Stops receiving: back-pressure by TCP. Browsers have none: there what comes is held, up to 8 MiB, then it ends. */
   pause(): void;
+  /** Goes on receiving. */
   resume(): void;
   /** Closes in order, after what was sent. @param code - RFC 6455 §7.4; default 1000. @param reason - For people. */
   close(code?: number, reason?: string): void;
@@ -63,11 +64,13 @@ export interface WebSocketRequest {
   readonly authToken: string | undefined;
   /** Further headers, once TLS is up; not in browsers. */
   readonly headers?: ((exporter: RelaySocket['exportKeyingMaterial']) => Record<string, string>) | undefined;
+  /** Whom to believe; not in browsers. */
   readonly tls: TlsTrust | undefined;
-  /** URL of an HTTP proxy (CONNECT). */
+  /** URL of an HTTP proxy (CONNECT); not in browsers. */
   readonly proxy: string | undefined;
   /** Which family is tried first. */
   readonly preferIpv6: boolean;
+  /** Gives the dial up; means nothing once it is open. */
   readonly signal: AbortSignal;
 }
 
@@ -76,7 +79,9 @@ export type WebSocketFailure = 'dns' | 'dial' | 'proxy' | 'tls' | 'upgrade' | 'p
 
 /** A relay could not be dialled. */
 export class WebSocketError extends Error {
+  /** The class. */
   override readonly name = 'WebSocketError';
+  /** What went wrong. Browsers tell nothing more than `dial`. */
   readonly failure: WebSocketFailure;
   /** HTTP status of a refused upgrade. */
   readonly status: number | undefined;

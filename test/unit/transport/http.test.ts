@@ -85,9 +85,11 @@ test('HTTPS believes the given roots, directly and through a proxy, and nobody e
     { url, tls: { roots: [root] }, proxy: proxyUrl },
     // A dot at the end of a name is no part of the name in the certificate.
     { url: url.replace('localhost', 'localhost.'), tls: { roots: [root] }, proxy: proxyUrl },
+    // An address is no server name; the certificate has it all the same.
+    { url: url.replace('localhost', '127.0.0.1'), tls: { roots: [root] }, proxy: proxyUrl },
   ])
     expect((await httpFetch({ ...request, signal, maxBodyBytes })).status).toBe(204);
-  expect(seen).toEqual([`localhost:${port}`, `localhost.:${port}`]);
+  expect(seen).toEqual([`localhost:${port}`, `localhost.:${port}`, `127.0.0.1:${port}`]);
 });
 
 test('a proxy that is none', async () => {

@@ -1,6 +1,7 @@
 /** Dialling relays through Node: our server, and servers and proxies of this host that misbehave. */
 import type { IncomingMessage } from 'node:http';
 import { getActiveResourcesInfo } from 'node:process';
+import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, test } from '@jest/globals';
 import { systemPlatform } from '#transport/system-platform';
 import { SecretKey } from '../../../src/crypto/keys.ts';
@@ -166,6 +167,27 @@ test('the request: path, query, host, token, headers, no credentials, no extensi
     authorization: 'Bearer secret',
     'x-more': 'yes',
   });
+});
+
+test('server names in TLS: without the dot at the end, none for an address', async () => {
+  const names: unknown[] = [];
+  const port = await rig.upgrading((_request, socket) => {
+    names.push((socket as TLSSocket).servername);
+    socket.end('HTTP/1.1 503 Busy\r\n\r\n');
+  }, certificate);
+  for (const host of ['localhost', 'localhost.', '127.0.0.1'])
+    await expect(dial(requestOf(`wss://${host}:${port}/`, { tls: { roots } }))).rejects.toMatchObject({
+      status: 503,
+    });
+  expect(names).toEqual(['localhost', 'localhost', false]);
+});
+
+test('an IPv6 address in a URL needs no lookup', async () => {
+  const resolve = (): Promise<never> => Promise.reject(new Error('nobody is to be asked'));
+  const server = await relay({ bind: '[::1]:0' });
+  const socket = await openWebSocket(requestOf(server.url), { ...localDialer, resolve });
+  expect([socket.localIp, socket.remoteIp]).toEqual(['::1', '::1']);
+  await ended(socket, () => socket.close());
 });
 
 test('what cannot be sent is an error, not a crash', async () => {
