@@ -125,11 +125,12 @@ export class RelayClient {
     this.#listener = listener;
     this.url = url;
     // A URL may hold secrets.
-    this.#label = `${shared.name} relay ${url.toUrl().host}`;
+    const relay = url.toUrl().host;
+    this.#label = `${shared.name} relay ${relay}`;
     this.#usedAt = shared.platform.clock.now();
     let setStopped!: () => void;
     this.#stopped = new Promise((resolve) => (setStopped = resolve));
-    this.#actor = shared.system.start(this.#machine(), id, { url: url.href, isHome });
+    this.#actor = shared.system.start(this.#machine(), id, { relay, isHome });
     const end = (hasFailed: boolean): void => {
       this.#drop();
       setStopped();
@@ -346,9 +347,7 @@ export class RelayClient {
         this.#countDropped(1);
         continue;
       }
-      let end = i + 1;
-      while (end < until && isRelayable(datagrams[end]!)) end++;
-      const { message, count } = packDatagrams('client', to, 0, datagrams, i, end);
+      const { message, count } = packDatagrams('client', to, 0, datagrams, i, until);
       i += count;
       if (this.#isUp && this.#queue.length === 0 && this.#connection!.canWrite)
         this.#connection!.write(message);

@@ -200,7 +200,9 @@ export class RelayManager implements RelayControl {
   #reap(client: RelayClient, hasFailed: boolean): void {
     this.#clients.delete(client.url.href);
     // Home is kept by its chart. One that broke is not started again at once, for it would break again: the next report does.
-    if (hasFailed) this.#log(() => `relay ${client.url.toUrl().host} failed`);
+    if (!hasFailed) return;
+    this.#log(() => `relay ${client.url.toUrl().host} failed`);
+    this.#listener.onStatus({ url: client.url, state: 'disconnected' });
   }
 
   #log(line: () => string): void {

@@ -65,7 +65,8 @@ export type RelayClientEvent =
   | { readonly type: 'stop' };
 
 export interface RelayClientContext {
-  readonly url: string;
+  /** Host of the relay. Its URL may hold secrets, and charts are shown. */
+  readonly relay: string;
   /** Whether others are told to find us at this relay. */
   readonly isHome: boolean;
   /** Attempts that failed in a row. */
@@ -75,7 +76,7 @@ export interface RelayClientContext {
 }
 
 export interface RelayClientInput {
-  readonly url: string;
+  readonly relay: string;
   readonly isHome: boolean;
 }
 
@@ -139,7 +140,7 @@ export const relayClientMachine = setup({
   },
 }).createMachine({
   id: 'relayClient',
-  context: ({ input }) => ({ url: input.url, isHome: input.isHome, failures: 0, mustStop: false }),
+  context: ({ input }) => ({ relay: input.relay, isHome: input.isHome, failures: 0, mustStop: false }),
   initial: 'active',
   states: {
     active: {

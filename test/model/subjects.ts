@@ -146,7 +146,7 @@ export const subjects: readonly ModelSubject[] = [
   {
     name: 'relayClient',
     machine: relayClientMachine,
-    input: { url: 'https://relay.example/', isHome: false },
+    input: { relay: 'relay.example', isHome: false },
     events: eventsOf<RelayClientEvent>(
       () => ({ type: 'pong' }),
       (random) => (random.chance(0.3) ? { type: 'lost', reason: random.pick(LOSSES) } : { type: 'pong' }),

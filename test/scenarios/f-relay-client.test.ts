@@ -415,3 +415,21 @@ test('F11: silence of 15 s is asked about, and a relay that does not answer is g
     lastError: { code: 'RelayError.Established.PingTimeout' },
   });
 });
+
+test('a chart that breaks is reported, and leaves no connection; the next report starts another', async () => {
+  const { relay, a } = await twoAtHome();
+  const add = a.metrics.add.bind(a.metrics);
+  a.metrics.add = (name, amount) => {
+    if (name === 'relay_conns_success') throw new Error('out of order');
+    add(name, amount);
+  };
+  relay.restart();
+  await rig.run(1_000);
+  expect(a.errors.splice(0)).toMatchObject([{ message: 'out of order' }]);
+  expect([a.manager.activeRelays(), a.socketOf(relay).isClosed]).toEqual([[], true]);
+  expect(a.manager.homeRelay.value).toEqual({ url: relay.url, state: 'disconnected' });
+  a.metrics.add = add;
+  a.manager.setHome(relay.url);
+  await rig.run(1_000);
+  expect(a.manager.homeRelay.value).toEqual({ url: relay.url, state: 'connected' });
+});

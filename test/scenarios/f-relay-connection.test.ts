@@ -447,14 +447,22 @@ describe('the end', () => {
 
 test('each actor is named and watched: an inspector sees the relay and what is said of home, no secret among it', async () => {
   const seen: string[] = [];
+  const contexts: string[] = [];
   const relay = rig.addRelay('https://user:secret@one.example/?token=secret');
-  const a = rig.addPeer({ inspect: (event) => seen.push(describeEvent(event)) });
+  const a = rig.addPeer({
+    inspect: (event) => {
+      seen.push(describeEvent(event));
+      if ('snapshot' in event)
+        contexts.push(JSON.stringify((event.snapshot as { context?: unknown }).context));
+    },
+  });
   a.manager.setHome(relay.url);
   await rig.run(1_000);
   expect(seen).toContain('iroh.channel.send home relay relays peer1');
   expect([...a.system.running]).toEqual(['relay peer1 1 one.example']);
   expect(a.lines.join('\n')).toContain('peer1 relay one.example: connected');
-  expect(a.lines.join('\n')).not.toContain('secret');
+  expect(contexts).toContain('{"relay":"one.example","isHome":true,"failures":0,"mustStop":false}');
+  expect([...seen, ...contexts, ...a.lines].join('\n')).not.toContain('secret');
 });
 
 function describeEvent(event: { readonly type: string }): string {
