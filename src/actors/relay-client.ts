@@ -159,6 +159,7 @@ export class RelayClient {
       actors: {
         'dial relay': fromPromise(({ signal }) => this.#dial(signal)),
         'prove who we are': fromPromise(({ signal }) => this.#prove(signal)),
+        'read what has come': fromPromise(() => new Promise((resolve) => clock.defer(resolve))),
         'say goodbye': fromPromise(() => this.#sayGoodbye()),
       },
       actions: {

@@ -86,6 +86,8 @@ export const relayClientMachine = setup({
     'dial relay': fromPromise<void>(notProvided('dial relay')),
     /** Resolves once the relay has confirmed who we are; rejects when it denies that. */
     'prove who we are': fromPromise<void>(notProvided('prove who we are')),
+    /** Resolves once everything is read that the system has for us. */
+    'read what has come': fromPromise<void>(notProvided('read what has come')),
     /** Resolves once the relay has answered. */
     'say goodbye': fromPromise<void>(notProvided('say goodbye')),
   },
@@ -242,8 +244,18 @@ export const relayClientMachine = setup({
                     asking: {
                       entry: 'send ping',
                       on: { pong: 'listening' },
-                      after: {
-                        'pong limit': {
+                      after: { 'pong limit': 'doubting' },
+                    },
+                    // It may be us who were late: half a second is all that a near relay has.
+                    doubting: {
+                      on: { pong: 'listening' },
+                      invoke: {
+                        id: 'look',
+                        src: 'read what has come',
+                        onDone: {
+                          actions: { type: 'say that connection is lost', params: { reason: 'pongTimeout' } },
+                        },
+                        onError: {
                           actions: { type: 'say that connection is lost', params: { reason: 'pongTimeout' } },
                         },
                       },

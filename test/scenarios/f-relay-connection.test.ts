@@ -210,6 +210,21 @@ test('a relay that never answers a ping is given up after 5 s, and waited for', 
   ]);
 });
 
+test('a pong that has come, and that we were too late to read, counts', async () => {
+  const { relay, a } = await atHome();
+  const { peer } = a.socketOf(relay);
+  const send = peer.send.bind(peer);
+  // It arrives as the limit of half a second is over, and the limit is looked at first.
+  peer.send = (data) => void rig.world.clock.setTimeout(() => send(data), 500 - 2 * relay.delayMs);
+  a.manager.checkConnections(['10.0.0.1']);
+  await rig.run(1_000);
+  expect([a.takeStatuses(), a.dials.length]).toEqual([[], 1]);
+  peer.send = (data) => void rig.world.clock.setTimeout(() => send(data), 1_600);
+  a.manager.checkConnections(['10.0.0.1']);
+  await rig.run(1_500);
+  expect(a.takeStatuses()[0]).toBe('one.example disconnected RelayError.Established.PingTimeout');
+});
+
 describe('a network change', () => {
   test('our address is still there: the relay is asked, and the connection stays', async () => {
     const { relay, a } = await atHome();
