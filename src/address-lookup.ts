@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { AddressLookup } from './address-lookup/service.ts';
+import type { AddrFilter, AddressLookup } from './address-lookup/service.ts';
 import { EndpointAddr } from './base/endpoint-addr.ts';
 import type { EndpointId } from './base/endpoint-id.ts';
 
@@ -46,4 +46,16 @@ export class MemoryLookup implements AddressLookup {
     const known = this.get(id);
     if (known !== undefined) yield known;
   }
+}
+
+/** The lookup services of an endpoint. */
+export interface AddressLookups {
+  /** How many there are. */
+  readonly size: number;
+  /** Adds a service. It is told at once where the endpoint is. */
+  add(service: AddressLookup): void;
+  /** Takes all services away. They are not closed: others may share them. */
+  clear(): void;
+  /** Chooses what services are told, from the next change on. */
+  setFilter(filter: AddrFilter | undefined): void;
 }

@@ -1,11 +1,11 @@
 /**
- * A dial whose handshake runs.
+ * A dial: finding out where the peer is, then the handshake.
  *
  * @module
  */
 import type { ConnectionActor } from './actors/connection-actor.ts';
 import type { EndpointId } from './base/endpoint-id.ts';
-import { AuthenticationError, ConnectError, ConnectingError, type ConnectionError } from './base/errors.ts';
+import { AuthenticationError, ConnectError, ConnectingError, ConnectionError } from './base/errors.ts';
 import { Connection } from './connection.ts';
 
 /** A connection to be used before the server answered, and the verdict about that. */
@@ -23,51 +23,75 @@ export interface EarlyConnection {
 export class Connecting implements PromiseLike<Connection> {
   /** Whom the dial is for. */
   readonly remoteId: EndpointId;
-  readonly #actor: ConnectionActor;
-  readonly #connection: Connection;
-  #early: EarlyConnection | undefined;
+  /** Once it is known where to send, the handshake runs. */
+  readonly #dial: Promise<{ readonly actor: ConnectionActor; readonly connection: Connection }>;
+  readonly #giveUp: AbortController;
+  #early: Promise<EarlyConnection | undefined> | undefined;
+  #actor: ConnectionActor | undefined;
 
-  /** Made by `endpoint.dial`. @internal */
-  constructor(actor: ConnectionActor, remoteId: EndpointId) {
-    this.#actor = actor;
+  /** Made by `endpoint.dial`. @param giveUp - Ends the dial while no handshake runs. @internal */
+  constructor(dial: Promise<ConnectionActor>, remoteId: EndpointId, giveUp: AbortController) {
     this.remoteId = remoteId;
-    this.#connection = new Connection(actor, remoteId);
+    this.#giveUp = giveUp;
+    this.#dial = dial.then((actor) => {
+      this.#actor = actor;
+      return { actor, connection: new Connection(actor, remoteId) };
+    });
+    // Who never looks at the outcome must not hear of it as an unhandled rejection.
+    this.#dial.catch(() => undefined);
   }
 
-  /** The negotiated protocol, as soon as it is known. */
+  /** The negotiated protocol, as soon as it is known. @throws {ConnectError} */
   get alpn(): Promise<Uint8Array> {
-    return this.#actor.handshakeData.promise.then(
-      () => this.#actor.quic.alpn!,
-      (error: unknown) => Promise.reject(toConnectError(error as ConnectionError)),
+    return quiet(
+      this.#dial.then(async ({ actor }) => {
+        await this.#orConnectError(actor.handshakeData.promise);
+        return actor.quic.alpn!;
+      }),
     );
   }
 
   /**
    * The connection for early data (0-RTT): streams and datagrams leave with the first packet. Undefined when no session
    * ticket for this peer is at hand; the dial goes on all the same. Early data can be replayed by an attacker.
+   * @throws {ConnectError} when dialling cannot even start.
    */
-  early(): EarlyConnection | undefined {
-    if (this.#early === undefined && this.#actor.quic.has0Rtt && this.#actor.quic.isHandshaking) {
-      this.#early = {
-        connection: this.#connection,
-        accepted: this.connected.then(() => this.#actor.earlyVerdict.promise),
-      };
-      this.#early.accepted.catch(() => undefined);
-    }
-    return this.#early;
+  early(): Promise<EarlyConnection | undefined> {
+    return (this.#early ??= quiet(
+      this.#dial.then(({ actor, connection }) => {
+        if (!actor.quic.has0Rtt || !actor.quic.isHandshaking) return undefined;
+        return { connection, accepted: quiet(this.connected.then(() => actor.earlyVerdict.promise)) };
+      }),
+    ));
   }
 
   /** The connection once the handshake is complete. @throws {ConnectError} */
   get connected(): Promise<Connection> {
-    return this.#actor.connected.promise.then(
-      () => this.#connection,
-      (error: unknown) => Promise.reject(toConnectError(error as ConnectionError)),
+    return quiet(
+      this.#dial.then(async ({ actor, connection }) => {
+        await this.#orConnectError(actor.connected.promise);
+        return connection;
+      }),
     );
   }
 
-  /** Gives the attempt up. Does nothing once the handshake is complete. */
-  abort(): void {
-    if (this.#actor.quic.isHandshaking) this.#connection.close(0, '');
+  /** Gives the attempt up: what waits for it rejects with `reason`. Does nothing once the handshake is complete. */
+  abort(reason: unknown = new DOMException('the dial was given up', 'AbortError')): void {
+    const actor = this.#actor;
+    if (actor?.connected.isSettled === true) return;
+    this.#giveUp.abort(reason);
+    if (actor === undefined) return;
+    actor.quic.close(0n, new Uint8Array(0), actor.clock.now());
+    actor.wake();
+  }
+
+  async #orConnectError(promise: Promise<void>): Promise<void> {
+    try {
+      await promise;
+    } catch (error) {
+      this.#giveUp.signal.throwIfAborted();
+      throw error instanceof ConnectionError ? toConnectError(error) : error;
+    }
   }
 
   then<A = Connection, B = never>(
@@ -76,6 +100,11 @@ export class Connecting implements PromiseLike<Connection> {
   ): Promise<A | B> {
     return this.connected.then(onFulfilled, onRejected);
   }
+}
+
+function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(() => undefined);
+  return promise;
 }
 
 /** Alerts with which our own verifier refuses a server: bad_certificate, unsupported_certificate, unknown_ca. */

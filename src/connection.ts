@@ -3,54 +3,17 @@
  *
  * @module
  */
-import { BehaviorSubject, filter, map, share, type Observable } from 'rxjs';
+import type { Observable } from 'rxjs';
 import type { ConnectionActor } from './actors/connection-actor.ts';
 import { deadlineOf, type WaitOptions } from './actors/wait.ts';
 import { fromUtf8, utf8 } from './base/bytes.ts';
 import { SendDatagramError, toWireCode, type ConnectionError } from './base/errors.ts';
 import { EndpointId } from './base/endpoint-id.ts';
-import type { Addr } from './base/socket-addr.ts';
-import type {
-  ConnectionEvent,
-  Direction,
-  PathAbandonReason,
-  PathId,
-  PathStatus,
-  Side,
-  StreamId,
-} from './quic/engine.ts';
-import type { ConnectionStats, PathStats } from './quic/stats.ts';
+import type { Path, PathEvent } from './actors/connection-paths.ts';
+import type { Direction, Side, StreamId } from './quic/engine.ts';
+import type { ConnectionStats } from './quic/stats.ts';
 import { RecvStream, SendStream, type BiStream } from './streams.ts';
 import { actorOf } from './actors/internals.ts';
-
-/** A path of a connection, as it was when asked. */
-export interface Path {
-  /** Number of the path in this connection, 0 for the first; never reused. */
-  readonly id: PathId;
-  /** Where our packets go. */
-  readonly remoteAddr: Addr;
-  /** Bound address of the socket they leave from; undefined before anything arrived on the path. */
-  readonly localAddr: Addr | undefined;
-  /** Data is sent here. */
-  readonly isSelected: boolean;
-  /** `available`, or `backup`: only used when nothing else is. */
-  readonly status: PathStatus;
-  /** Counters as of now. */
-  readonly stats: PathStats;
-}
-
-/** A change of a connection's paths. */
-export type PathEvent =
-  /** The peer proved that it receives on this path. */
-  | { readonly type: 'opened'; readonly id: PathId; readonly remoteAddr: Addr }
-  /** The path is given up; `reason` says by whom and why. */
-  | { readonly type: 'closed'; readonly id: PathId; readonly reason: PathAbandonReason }
-  /** Data goes here from now on. */
-  | { readonly type: 'selected'; readonly id: PathId; readonly remoteAddr: Addr }
-  /** The peer's address on this path changed. */
-  | { readonly type: 'moved'; readonly id: PathId; readonly remoteAddr: Addr }
-  /** A slow reader of the iterator missed `missed` events. */
-  | { readonly type: 'lagged'; readonly missed: number };
 
 /** Why a connection ended. */
 export type CloseReason = ConnectionError;
@@ -62,8 +25,6 @@ export const PATH_EVENT_CAPACITY = 8;
 export class Connection {
   readonly #actor: ConnectionActor;
   readonly #remoteId: EndpointId | undefined;
-  #paths$: BehaviorSubject<readonly Path[]> | undefined;
-  #pathEvents$: Observable<PathEvent> | undefined;
 
   /**
    * Connections come from an endpoint.
@@ -310,60 +271,22 @@ export class Connection {
     this.#actor.wake();
   }
 
-  /** Open paths. */
+  /** Open paths. Empty once the connection is over. */
   get paths(): readonly Path[] {
-    const { quic } = this.#actor;
-    const infos = quic.paths();
-    const selected =
-      infos.find((info) => info.validated && info.status === 'available') ??
-      infos.find((info) => info.validated) ??
-      infos[0];
-    return infos.map((info) => ({
-      id: info.id,
-      remoteAddr: info.remote,
-      localAddr: info.local,
-      isSelected: info === selected,
-      status: info.status,
-      stats: quic.pathStats(info.id)!,
-    }));
+    return this.#actor.paths.snapshot;
   }
 
   /** {@link paths} now and after each change; completes at the end of the connection. */
   get paths$(): Observable<readonly Path[]> {
-    if (this.#paths$ === undefined) {
-      const paths$ = new BehaviorSubject<readonly Path[]>(this.paths);
-      this.#paths$ = paths$;
-      if (this.#actor.error !== undefined) paths$.complete();
-      this.#actor.pathEvents$.subscribe({
-        next: () => paths$.next(this.paths),
-        complete: () => paths$.complete(),
-      });
-    }
-    return this.#paths$.asObservable();
+    return this.#actor.paths.snapshots$;
   }
 
-  /** What happens to the paths from now on; completes at the end of the connection. */
+  /**
+   * The story of the paths: first those that are open and the selected one, as events, then what happens to them. Each path
+   * is closed before the end; completes at the end of the connection.
+   */
   get pathEvents$(): Observable<PathEvent> {
-    return (this.#pathEvents$ ??= this.#actor.pathEvents$.pipe(
-      map((event) => this.#toPathEvent(event)),
-      filter((event) => event !== undefined),
-      share(),
-    ));
-  }
-
-  #toPathEvent(event: ConnectionEvent): PathEvent | undefined {
-    switch (event.type) {
-      case 'pathEstablished': {
-        const info = this.#actor.quic.paths().find((each) => each.id === event.path);
-        return info && { type: 'opened', id: event.path, remoteAddr: info.remote };
-      }
-      case 'pathAbandoned':
-        return { type: 'closed', id: event.path, reason: event.reason };
-      case 'pathMigrated':
-        return { type: 'moved', id: event.path, remoteAddr: event.to.remote };
-      default:
-        return undefined;
-    }
+    return this.#actor.paths.events$;
   }
 
   /** {@link pathEvents$} for `for await`. Keeps 8 events for a slow reader, then says how many it missed. */

@@ -3,30 +3,42 @@
  *
  * @module
  */
-import type { Observable } from 'rxjs';
+import { filter, of, type Observable, type Subscription } from 'rxjs';
 import { keyLogFromEnvironment, qlogFromEnvironment, qlogToFolder } from '#transport/debug-output';
 import { systemPlatform } from '#transport/system-platform';
 import { ActorSystem } from './actors/actor-system.ts';
-import { EndpointActor, type EndpointState } from './actors/endpoint-actor.ts';
+import { EndpointActor } from './actors/endpoint-actor.ts';
+import type { EndpointState } from './actors/endpoint-life.ts';
 import { partsOf } from './actors/internals.ts';
+import type { RemoteInfo } from './actors/remote.ts';
 import type { BindOptions } from './actors/transports.ts';
 import { deadlineOf, settleWithin, type WaitOptions } from './actors/wait.ts';
+import type { AddressLookups } from './address-lookup.ts';
+import type { AddrFilter, AddressLookup } from './address-lookup/service.ts';
 import { utf8 } from './base/bytes.ts';
 import { EndpointAddr } from './base/endpoint-addr.ts';
 import type { EndpointId } from './base/endpoint-id.ts';
-import { ConnectError, ConnectWithOptsError } from './base/errors.ts';
+import type { MetricsView } from './base/metrics.ts';
 import type { Addr } from './base/socket-addr.ts';
 import { Connecting } from './connecting.ts';
 import type { Connection } from './connection.ts';
 import { SecretKey } from './crypto/keys.ts';
 import { ExternalAddrs, toExternalAddr } from './external-addrs.ts';
+import { gateOf, type EndpointHooks } from './hooks.ts';
 import { Incoming } from './incoming.ts';
+import type { PathPolicy } from './machines/path-selection.ts';
+import type { NetReport } from './net-report/report.ts';
+import { toMappedSelector, type PathSelector } from './path-selector.ts';
 import { DEFAULT_TRANSPORT_CONFIG, type TransportConfig } from './quic/config.ts';
 import type { QlogFactory } from './quic/qlog.ts';
+import type { RelayStatus } from './relay/relay-status.ts';
+import { Relays, toRelayMap, type RelayOption } from './relays.ts';
 import type { KeyLog } from './tls/session.ts';
 import type { InspectedEvent } from './transport/channel.ts';
+import type { CustomTransport } from './transport/custom.ts';
 import { Log, type Logger } from './transport/log.ts';
 import type { Platform } from './transport/platform.ts';
+import type { TlsTrust } from './transport/relay-socket.ts';
 
 /** A protocol name, 1 to 255 bytes; strings are UTF-8. */
 export type Alpn = string | Uint8Array;
@@ -36,12 +48,40 @@ export type Remote = EndpointAddr | EndpointId | string;
 
 /** Options of {@link Endpoint.bind}. All are optional. */
 export interface EndpointOptions {
-  /** `minimal` contacts no third party. `n0` will add relays and address lookup; until then it is the same. */
+  /**
+   * `minimal` (default) contacts no third party. `n0` uses the relays that n0 runs for everybody; its address lookup will
+   * follow.
+   */
   readonly preset?: 'n0' | 'minimal';
   /** Identity; random by default. */
   readonly secretKey?: SecretKey | Uint8Array | undefined;
   /** Protocols that are accepted, in order of preference. */
   readonly alpns?: readonly Alpn[];
+  /** Relays; by default what the preset says. */
+  readonly relay?: RelayOption | undefined;
+  /** Services that find out where others are, and are told where this endpoint is. */
+  readonly lookup?: AddressLookup | readonly AddressLookup[] | undefined;
+  /** Chooses what lookup services are told. */
+  readonly publishFilter?: AddrFilter | undefined;
+  /** Text that lookup services publish beside the addresses, at most 245 bytes of UTF-8. */
+  readonly userData?: string | undefined;
+  /** May refuse dials and connections; asked in order. */
+  readonly hooks?: EndpointHooks | readonly EndpointHooks[] | undefined;
+  /**
+   * `any` (default): direct paths when there are any, relays else. `direct`: never a relay. `relay`: relays only; no socket
+   * is bound, and nobody learns this endpoint's addresses.
+   */
+  readonly pathPolicy?: PathPolicy | undefined;
+  /** Chooses among open paths. By default direct ones come before relays, then the shorter round-trip time counts. */
+  readonly pathSelector?: PathSelector | undefined;
+  /** Transports of the application's own, beside UDP and relays. */
+  readonly transports?: readonly CustomTransport[] | undefined;
+  /** Whether relays are asked for our addresses, and for their distance (default true). Without there is no home relay. */
+  readonly netReport?: boolean | undefined;
+  /** URL of an HTTP proxy (CONNECT) on the way to relays. */
+  readonly proxy?: string | undefined;
+  /** Whom relays must be certified by. Peers are not concerned. */
+  readonly tls?: TlsTrust | undefined;
   /** Sockets; by default any IPv4 address, and any IPv6 address where there is IPv6. */
   readonly bind?: readonly (string | BindOptions)[];
   /** Addresses (`ip:port`) that others are told beside those that this endpoint sees: a forwarded port, say. */
@@ -89,6 +129,7 @@ export class Endpoint {
   readonly #actor: EndpointActor;
   readonly #transport: TransportConfig;
   #externalAddrs: ExternalAddrs | undefined;
+  #relays: Relays | undefined;
 
   private constructor(actor: EndpointActor, transport: TransportConfig) {
     this.#actor = actor;
@@ -100,11 +141,17 @@ export class Endpoint {
    * @throws {BindError} when a required socket cannot be bound; {@link InvalidSocketAddrError} on bad `bind` options.
    */
   static async bind(options: EndpointOptions = {}): Promise<Endpoint> {
-    const { secretKey } = options;
+    const { secretKey, preset, pathSelector } = options;
     const platform = options.platform ?? systemPlatform;
     const transport = { ...DEFAULT_TRANSPORT_CONFIG, ...options.transport };
     const log = new Log(options.logger);
+    const system = new ActorSystem({
+      clock: platform.clock,
+      inspect: options.inspect && ((event) => options.inspect!(event)),
+      onError: (name, error) => log.write('endpoint', () => `actor "${name}" failed: ${String(error)}`),
+    });
     const actor = await EndpointActor.bind({
+      system,
       platform,
       secretKey:
         secretKey === undefined
@@ -119,13 +166,19 @@ export class Endpoint {
       keyLog: toKeyLog(options.keylog),
       qlog: toQlogFactory(options.qlog),
       log,
+      relays: toRelayMap(options.relay ?? (preset === 'n0' ? 'default' : 'disabled')),
+      lookups: toList<AddressLookup>(options.lookup),
+      publishFilter: options.publishFilter,
+      userData: checkUserData(options.userData),
+      gate: gateOf(toList<EndpointHooks>(options.hooks), log),
+      pathPolicy: options.pathPolicy ?? 'any',
+      pathSelector: pathSelector && ((mapped) => toMappedSelector(pathSelector, mapped)),
+      customTransports: options.transports ?? [],
+      isNetReportOn: options.netReport ?? true,
+      proxy: options.proxy,
+      tls: options.tls,
     });
     const endpoint = new Endpoint(actor, transport);
-    const system = new ActorSystem({
-      clock: platform.clock,
-      inspect: options.inspect && ((event) => options.inspect!(event)),
-      onError: (name, error) => log.write('endpoint', () => `actor "${name}" failed: ${String(error)}`),
-    });
     partsOf.set(endpoint, { system, log });
     return endpoint;
   }
@@ -142,17 +195,85 @@ export class Endpoint {
 
   /** Id and current addresses. Give `addr.toTicket()` to whom should dial. */
   get addr(): EndpointAddr {
-    return this.#actor.addr$.value;
+    return this.#actor.ownAddr.addr$.value;
   }
 
   /** {@link addr} now and after each change; completes when the endpoint closes. */
   get addr$(): Observable<EndpointAddr> {
-    return this.#actor.addr$.asObservable();
+    return this.#actor.ownAddr.addr$.asObservable();
   }
 
   /** Addresses that others are told beside those that this endpoint sees. */
   get externalAddrs(): ExternalAddrs {
-    return (this.#externalAddrs ??= new ExternalAddrs(this.#actor));
+    return (this.#externalAddrs ??= new ExternalAddrs(this.#actor.ownAddr));
+  }
+
+  /** Relays to choose the home from. Empty, and of no effect, on an endpoint without relays. */
+  get relays(): Relays {
+    return (this.#relays ??= new Relays(this.#actor));
+  }
+
+  /** The services that are asked for others, and told about this endpoint. */
+  get lookup(): AddressLookups {
+    return this.#actor.lookup;
+  }
+
+  /** What lookup services publish beside the addresses. */
+  get userData(): string | undefined {
+    return this.#actor.ownAddr.userData;
+  }
+
+  /** @throws {RangeError} above 245 bytes of UTF-8. */
+  set userData(userData: string | undefined) {
+    this.#actor.ownAddr.userData = checkUserData(userData);
+  }
+
+  /** The relay that others are told to find this endpoint at, with the state of the connection; undefined until it is chosen. */
+  get homeRelay(): RelayStatus | undefined {
+    return this.#actor.relayManager?.homeRelay.value;
+  }
+
+  /** {@link homeRelay} now and after each change; completes when the endpoint closes. */
+  get homeRelay$(): Observable<RelayStatus | undefined> {
+    return this.#actor.relayManager?.homeRelay.changes$ ?? of(undefined);
+  }
+
+  /**
+   * Resolves once the home relay passes datagrams on: from then on whoever knows the id and the relay can reach us. Waits for
+   * ever on an endpoint without relays.
+   * @throws TimeoutError; the signal's reason.
+   */
+  async online(options: WaitOptions = {}): Promise<void> {
+    const connected = this.homeRelay$.pipe(filter((status) => status?.state === 'connected'));
+    let subscription: Subscription | undefined;
+    const online = new Promise<void>((resolve) => {
+      subscription = connected.subscribe(() => resolve());
+    });
+    try {
+      await settleWithin(this.#actor.driver.clock, online, options);
+    } finally {
+      subscription?.unsubscribe();
+    }
+  }
+
+  /** What relays found out about our network; undefined before the first report, and without relays. */
+  get netReport(): NetReport | undefined {
+    return this.#actor.socket.netReport.value;
+  }
+
+  /** {@link netReport} now and after each change; completes when the endpoint closes. */
+  get netReport$(): Observable<NetReport | undefined> {
+    return this.#actor.socket.netReport.changes$;
+  }
+
+  /** What is known of a peer and its addresses; undefined a minute after its last use. */
+  remoteInfo(id: EndpointId | string): Promise<RemoteInfo | undefined> {
+    return this.#actor.remotes.info(EndpointAddr.from(id).id);
+  }
+
+  /** Counters of this endpoint, as they are now and later. */
+  metrics(): MetricsView {
+    return this.#actor.metrics;
   }
 
   /** Addresses that sockets are bound to. */
@@ -187,41 +308,36 @@ export class Endpoint {
     try {
       return await settleWithin(this.#actor.driver.clock, connecting.connected, options);
     } catch (error) {
-      connecting.abort();
+      connecting.abort(error);
       throw error;
     }
   }
 
   /**
    * Dials. The returned object gives access to early data.
-   * @throws {ConnectError} when dialling cannot even start.
+   * @throws {ParseError} when `remote` is no address; all else is told by the returned object.
    */
   dial(remote: Remote, alpn: Alpn, options: ConnectOptions = {}): Connecting {
-    const { state, id: own } = this.#actor;
-    if (state === 'closed') throw refusal('EndpointClosed', 'the endpoint is closed');
     const addr = EndpointAddr.from(remote);
-    if (addr.id.equals(own)) throw refusal('SelfConnect', 'the address is that of this endpoint');
-    const alpns = [alpn, ...(options.additionalAlpns ?? [])].map(toAlpn);
-    if (alpns.some((name) => name.length === 0 || name.length > 255)) {
-      throw refusal('InvalidAlpn', 'a protocol name has 1 to 255 bytes');
-    }
-    // Own addresses lead to ourselves, whatever an address book says.
-    const ips = addr.ips.filter((ip) => !this.addr.ips.includes(ip));
-    if (ips.length === 0) throw refusal('NoAddress', 'no address is known, and there is no address lookup');
-    if (state === 'closing') throw refusal('EndpointStopping', 'the endpoint is closing');
-    const transport = options.transport && { ...this.#transport, ...options.transport };
-    return new Connecting(this.#actor.dial(addr.id, ips, alpns, transport), addr.id);
+    const giveUp = new AbortController();
+    const dial = this.#actor.dial({
+      remote: addr,
+      alpns: [alpn, ...(options.additionalAlpns ?? [])].map(toAlpn),
+      transport: options.transport && { ...this.#transport, ...options.transport },
+      signal: giveUp.signal,
+    });
+    return new Connecting(dial, addr.id, giveUp);
   }
 
   /** The next attempt to connect; undefined once the endpoint closes. */
   async accept(options: WaitOptions = {}): Promise<Incoming | undefined> {
-    const actor = this.#actor;
-    const left = deadlineOf(actor.driver.clock, options);
+    const { incomings, driver } = this.#actor;
+    const left = deadlineOf(driver.clock, options);
     for (;;) {
-      const ref = actor.takeIncoming();
-      if (ref !== undefined) return new Incoming(actor, ref);
-      if (actor.state !== 'open') return undefined;
-      await actor.incomingArrived.wait(left());
+      const ref = incomings.take();
+      if (ref !== undefined) return new Incoming(incomings, ref);
+      if (!incomings.isOpen) return undefined;
+      await incomings.arrived.wait(left());
     }
   }
 
@@ -269,12 +385,17 @@ function toAlpn(alpn: Alpn): Uint8Array {
   return typeof alpn === 'string' ? utf8(alpn) : new Uint8Array(alpn);
 }
 
-function refusal(
-  leaf: 'EndpointClosed' | 'EndpointStopping' | 'SelfConnect' | 'InvalidAlpn' | 'NoAddress',
-  message: string,
-): ConnectError {
-  const cause = new ConnectWithOptsError(`ConnectWithOptsError.${leaf}`, message);
-  return leaf === 'NoAddress'
-    ? new ConnectError('ConnectError.NoAddress.NoServiceConfigured', message, cause)
-    : new ConnectError(`ConnectError.${leaf}`, message, cause);
+function toList<T>(option: T | readonly T[] | undefined): readonly T[] {
+  if (option === undefined) return [];
+  return Array.isArray(option) ? (option as readonly T[]) : [option as T];
+}
+
+/** Upstream `iroh-dns/src/endpoint_info.rs`. */
+const MAX_USER_DATA_BYTES = 245;
+
+/** @throws {RangeError} when it is too long. */
+function checkUserData(userData: string | undefined): string | undefined {
+  if (userData !== undefined && utf8(userData).length > MAX_USER_DATA_BYTES)
+    throw new RangeError(`user data has at most ${MAX_USER_DATA_BYTES} bytes`);
+  return userData;
 }

@@ -3,23 +3,23 @@
  *
  * @module
  */
-import type { EndpointActor } from './actors/endpoint-actor.ts';
+import type { OwnAddr } from './actors/own-addr.ts';
 import { DecodeError } from './base/bytes.ts';
 import { InvalidSocketAddrError } from './base/errors.ts';
 import { parseAddr, type Addr } from './base/socket-addr.ts';
 
 /** A set of addresses that an endpoint tells others beside those it sees: a forwarded port, say. */
 export class ExternalAddrs implements Iterable<Addr> {
-  readonly #actor: EndpointActor;
+  readonly #own: OwnAddr;
 
   /** @internal Belongs to an endpoint: see `endpoint.externalAddrs`. */
-  constructor(actor: EndpointActor) {
-    this.#actor = actor;
+  constructor(own: OwnAddr) {
+    this.#own = own;
   }
 
   /** How many there are. */
   get size(): number {
-    return this.#actor.externalAddrs.size;
+    return this.#own.external.size;
   }
 
   /**
@@ -28,23 +28,23 @@ export class ExternalAddrs implements Iterable<Addr> {
    * @throws {InvalidSocketAddrError} AddrParse.
    */
   add(addr: string | Addr): this {
-    this.#actor.addExternalAddr(toExternalAddr(addr));
+    this.#own.addExternal(toExternalAddr(addr));
     return this;
   }
 
   /** Takes an address out; returns whether it was there. False once the endpoint closes. @throws {InvalidSocketAddrError} AddrParse. */
   delete(addr: string | Addr): boolean {
-    return this.#actor.deleteExternalAddr(toExternalAddr(addr));
+    return this.#own.deleteExternal(toExternalAddr(addr));
   }
 
   /** Whether the set has the address. @throws {InvalidSocketAddrError} AddrParse. */
   has(addr: string | Addr): boolean {
-    return this.#actor.externalAddrs.has(toExternalAddr(addr));
+    return this.#own.external.has(toExternalAddr(addr));
   }
 
   /** In the order in which they were added. */
   [Symbol.iterator](): IterableIterator<Addr> {
-    return this.#actor.externalAddrs.values();
+    return this.#own.external.values();
   }
 }
 

@@ -4,40 +4,33 @@
  * @module
  */
 import type { ConnectionActor } from './actors/connection-actor.ts';
-import type { EndpointActor } from './actors/endpoint-actor.ts';
+import type { Incomings } from './actors/incomings.ts';
 import { IncomingError, RetryError } from './base/errors.ts';
+import type { RemoteAddr } from './base/remote-addr.ts';
 import type { Addr } from './base/socket-addr.ts';
 import { Connection } from './connection.ts';
 import type { IncomingRef } from './quic/engine.ts';
 
-/** Where an attempt comes from. Relays and custom transports come later. */
-export type IncomingAddr = {
-  /** Which transport it came by. */
-  readonly type: 'ip';
-  /** Source of the first packet. */
-  readonly addr: Addr;
-};
-
 /** An attempt that nobody has decided about. Disposing of it undecided refuses it. */
 export class Incoming {
-  readonly #actor: EndpointActor;
+  readonly #incomings: Incomings;
   readonly #ref: IncomingRef;
   #isDecided = false;
 
   /** Attempts come from an endpoint. @internal */
-  constructor(actor: EndpointActor, ref: IncomingRef) {
-    this.#actor = actor;
+  constructor(incomings: Incomings, ref: IncomingRef) {
+    this.#incomings = incomings;
     this.#ref = ref;
   }
 
   /** Where its first packet came from. Anybody can forge that unless {@link remoteAddrValidated}. */
-  get remoteAddr(): IncomingAddr {
-    return { type: 'ip', addr: this.#ref.remote };
+  get remoteAddr(): RemoteAddr {
+    return this.#incomings.describe(this.#ref.remote);
   }
 
-  /** Bound address of the socket that it came to. */
-  get localAddr(): Addr {
-    return this.#ref.local;
+  /** Bound address of the socket that it came to; undefined for relays and custom transports. */
+  get localAddr(): Addr | undefined {
+    return this.remoteAddr.type === 'ip' ? this.#ref.local : undefined;
   }
 
   /** True when the peer proved to receive at {@link remoteAddr}. */
@@ -53,13 +46,13 @@ export class Incoming {
   /** Goes on with the handshake. @throws {IncomingError} AlreadyDecided. */
   accept(): Accepting {
     this.#decide();
-    return new Accepting(this.#actor.accept(this.#ref), this.remoteAddr);
+    return new Accepting(this.#incomings.accept(this.#ref), this.remoteAddr);
   }
 
   /** Turns the peer away; it hears CONNECTION_REFUSED. @throws {IncomingError} AlreadyDecided. */
   refuse(): void {
     this.#decide();
-    this.#actor.refuse(this.#ref);
+    this.#incomings.refuse(this.#ref);
   }
 
   /**
@@ -71,13 +64,13 @@ export class Incoming {
       throw new RetryError('RetryError.AlreadyValidated', 'the address is validated already');
     }
     this.#decide();
-    this.#actor.retry(this.#ref);
+    this.#incomings.retry(this.#ref);
   }
 
   /** Says nothing; the peer times out. @throws {IncomingError} AlreadyDecided. */
   ignore(): void {
     this.#decide();
-    this.#actor.ignore(this.#ref);
+    this.#incomings.ignore(this.#ref);
   }
 
   #decide(): void {
@@ -97,11 +90,11 @@ export class Incoming {
 export class Accepting implements PromiseLike<Connection> {
   readonly #actor: ConnectionActor;
   /** Where the attempt came from. */
-  readonly remoteAddr: IncomingAddr;
+  readonly remoteAddr: RemoteAddr;
   #connection: Connection | undefined;
 
   /** Made by {@link Incoming.accept}. @internal */
-  constructor(actor: ConnectionActor, remoteAddr: IncomingAddr) {
+  constructor(actor: ConnectionActor, remoteAddr: RemoteAddr) {
     this.#actor = actor;
     this.remoteAddr = remoteAddr;
   }

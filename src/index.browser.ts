@@ -13,8 +13,23 @@ export {
 } from './endpoint.ts';
 export { ExternalAddrs } from './external-addrs.ts';
 export { Connecting, type EarlyConnection } from './connecting.ts';
-export { Accepting, Incoming, type IncomingAddr } from './incoming.ts';
-export { Connection, type CloseReason, type Path, type PathEvent } from './connection.ts';
+export { Accepting, Incoming } from './incoming.ts';
+export { Connection, type CloseReason } from './connection.ts';
+export type { Path, PathEvent } from './actors/connection-paths.ts';
+export type { RemoteInfo, RemoteInfoAddr } from './actors/remote.ts';
+export { formatRemoteAddr, type RemoteAddr } from './base/remote-addr.ts';
+export type { PathState } from './machines/path.ts';
+export type { SelectionReason } from './machines/remote.ts';
+export type { PathPolicy } from './machines/path-selection.ts';
+export type { PathChoice, PathSelector } from './path-selector.ts';
+export { Relays, type RelayConfig, type RelayOption } from './relays.ts';
+export { MemoryLookup, type AddressLookups } from './address-lookup.ts';
+export type { AddrFilter, AddressLookup, LookupAnswer, PublishedData } from './address-lookup/service.ts';
+export type { ConnectionInfo, EndpointHooks } from './hooks.ts';
+export type { Hooks, HookVerdict } from './actors/hooks.ts';
+export type { CustomDatagram, CustomSocket, CustomTransport } from './transport/custom.ts';
+export type { MetricName, MetricsView } from './base/metrics.ts';
+export type { NetReport, ProbeKind, RelayLatency } from './net-report/report.ts';
 export {
   Router,
   RouterBuilder,
@@ -29,7 +44,7 @@ export {
 export { RecvStream, SendStream, type BiStream } from './streams.ts';
 export type { InspectedEvent } from './transport/channel.ts';
 export type { BindOptions } from './actors/transports.ts';
-export type { EndpointState } from './actors/endpoint-actor.ts';
+export type { EndpointState } from './actors/endpoint-life.ts';
 export type { WaitOptions } from './actors/wait.ts';
 export { EndpointId, PublicKey, SecretKey, Signature } from './crypto/keys.ts';
 export { EndpointAddr, type EndpointAddrJson } from './base/endpoint-addr.ts';

@@ -9,7 +9,8 @@ import { toHex, utf8 } from './base/bytes.ts';
 import type { Addr } from './base/socket-addr.ts';
 import type { Connection } from './connection.ts';
 import type { Alpn, Endpoint } from './endpoint.ts';
-import type { Accepting, Incoming, IncomingAddr } from './incoming.ts';
+import type { RemoteAddr } from './base/remote-addr.ts';
+import type { Accepting, Incoming } from './incoming.ts';
 
 /** What a handler is given beside its connection. */
 export interface HandlerContext {
@@ -39,11 +40,11 @@ export interface ProtocolHandler {
 /** What is known of an attempt before anything of it is processed. */
 export interface IncomingInfo {
   /** Where its first packet came from. Anybody can forge that unless {@link remoteAddrValidated}. */
-  readonly remoteAddr: IncomingAddr;
+  readonly remoteAddr: RemoteAddr;
   /** True when the peer proved to receive at {@link remoteAddr}. */
   readonly remoteAddrValidated: boolean;
-  /** Bound address of the socket that it came to. */
-  readonly localAddr: Addr;
+  /** Bound address of the socket that it came to; undefined for relays and custom transports. */
+  readonly localAddr: Addr | undefined;
 }
 
 /** What to do with an attempt. `retry` makes the peer prove its address; who has proven it already is refused. */

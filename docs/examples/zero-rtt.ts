@@ -31,7 +31,7 @@ console.log(await ask(first, 'one round trip for the handshake, then one for thi
 first.close();
 
 const connecting = client.dial(server.addr, ALPN);
-const early = connecting.early();
+const early = await connecting.early();
 if (early === undefined) throw new Error('no session ticket arrived');
 const answer = ask(early.connection, 'this is in the first packet');
 const isAccepted = await early.accepted;

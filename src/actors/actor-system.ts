@@ -50,6 +50,11 @@ export class ActorSystem {
       });
   }
 
+  /** Whether anybody watches. */
+  get isInspected(): boolean {
+    return this.#inspect !== undefined;
+  }
+
   /** Names of the actors that run. */
   get running(): ReadonlySet<string> {
     return this.#running;

@@ -4,14 +4,20 @@
  *
  * @module
  */
-import { Subject } from 'rxjs';
+import type { Actor } from 'xstate';
 import type { Clock } from '../base/clock.ts';
 import { ConnectionError } from '../base/errors.ts';
 import { fromUtf8, toHex } from '../base/bytes.ts';
+import { formatRemoteAddr } from '../base/remote-addr.ts';
+import type { Addr } from '../base/socket-addr.ts';
 import type { CloseReason, ConnectionEvent, Direction, QuicConnection, StreamId } from '../quic/engine.ts';
 import { transportCodeName } from '../quic/transport-error.ts';
+import { connectionMachine, type ConnectionLifeEvent } from '../machines/connection.ts';
 import type { Log } from '../transport/log.ts';
+import type { ActorSystem } from './actor-system.ts';
+import { ConnectionPaths } from './connection-paths.ts';
 import type { ConnectionListener, EngineDriver } from './engine-driver.ts';
+import type { MappedAddrs } from './mapped-addrs.ts';
 import { Deferred, WaitQueue } from './wait.ts';
 
 /** What a half of a stream hears. */
@@ -24,12 +30,39 @@ export interface StreamListener {
   onConnectionLost(error: ConnectionError): void;
 }
 
+/** What the remote state of the peer needs to hear. */
+export type ConnectionFact = Extract<
+  ConnectionEvent,
+  {
+    type:
+      | 'pathEstablished'
+      | 'pathAbandoned'
+      | 'pathStalled'
+      | 'pathResumed'
+      | 'pathMigrated'
+      | 'natAddressAdded'
+      | 'natAddressRemoved'
+      | 'closed';
+  }
+>;
+
+/** How a {@link ConnectionActor} is made. */
+export interface ConnectionActorOptions {
+  readonly quic: QuicConnection;
+  readonly driver: EngineDriver;
+  readonly mapped: MappedAddrs;
+  readonly log: Log;
+  readonly system: ActorSystem;
+  /** The TLS handshake is complete. Only when this resolves is the connection the application's. */
+  readonly admit: (actor: ConnectionActor) => Promise<void>;
+}
+
 /** One connection, seen from its handles. */
 export class ConnectionActor implements ConnectionListener {
   readonly quic: QuicConnection;
   readonly driver: EngineDriver;
   readonly clock: Clock;
-  /** Settles when TLS is done, or fails with the connection. */
+  /** Settles when TLS is done and the connection is admitted, or fails with the connection. */
   readonly connected = new Deferred<void>();
   /** Settles when the ALPN is known. */
   readonly handshakeData = new Deferred<void>();
@@ -42,21 +75,29 @@ export class ConnectionActor implements ConnectionListener {
   readonly streamsAvailable: Record<Direction, WaitQueue>;
   readonly datagramReceived: WaitQueue;
   readonly datagramsUnblocked: WaitQueue;
-  /** Path facts, for the observables of the handle. */
-  readonly pathEvents$ = new Subject<ConnectionEvent>();
+  /** Open paths; the remote state of the peer writes them. */
+  readonly paths: ConnectionPaths;
+  /** Set by the remote state that the connection belongs to. */
+  onFact: ((fact: ConnectionFact) => void) | undefined;
+  readonly #admit: (actor: ConnectionActor) => Promise<void>;
+  readonly #mapped: MappedAddrs;
   readonly #log: Log;
   readonly #senders = new Map<StreamId, StreamListener>();
   readonly #receivers = new Map<StreamId, StreamListener>();
   /** Codes of streams that the peer stopped before the application accepted them: at most as many as it may open. */
   readonly #stoppedUnseen = new Map<StreamId, bigint>();
+  #life: Actor<typeof connectionMachine> | undefined;
   #error: ConnectionError | undefined;
   /** Counts refusals of early data. Streams of before one must not touch those of after it, which reuse their numbers. */
   earlyRejections = 0;
 
-  constructor(quic: QuicConnection, driver: EngineDriver, log: Log) {
+  constructor({ quic, driver, mapped, log, system, admit }: ConnectionActorOptions) {
     this.quic = quic;
     this.driver = driver;
+    this.paths = new ConnectionPaths(quic, mapped);
+    this.#mapped = mapped;
     this.#log = log;
+    this.#admit = admit;
     this.clock = driver.clock;
     const queue = (): WaitQueue => new WaitQueue(this.clock);
     this.streamOpened = { bi: queue(), uni: queue() };
@@ -64,6 +105,11 @@ export class ConnectionActor implements ConnectionListener {
     this.datagramReceived = queue();
     this.datagramsUnblocked = queue();
     driver.listen(quic, this);
+    // The engine decides about all this; the chart shows it to whoever watches, and costs memory.
+    if (system.isInspected) {
+      this.#life = system.start(connectionMachine, `connection ${quic.stableId} ${quic.side}`, undefined);
+      if (quic.has0Rtt) this.#live({ type: 'earlyDataStarted' });
+    }
   }
 
   /** Why the connection ended; undefined while it is open. */
@@ -71,6 +117,16 @@ export class ConnectionActor implements ConnectionListener {
     const reason = this.quic.closeReason;
     if (reason !== undefined) this.#error ??= toConnectionError(reason);
     return this.#error;
+  }
+
+  #live(event: ConnectionLifeEvent): void {
+    if (this.#life?.getSnapshot().status === 'active') this.#life.send(event);
+  }
+
+  /** The endpoint has ended before the engine was done with the connection. */
+  endpointEnded(): void {
+    this.#live({ type: 'endpointEnded' });
+    this.paths.end();
   }
 
   /** To be called after every command. */
@@ -127,35 +183,49 @@ export class ConnectionActor implements ConnectionListener {
         this.handshakeData.resolve();
         return;
       case 'connected':
+        this.#live({ type: 'connected', side: this.quic.side });
         this.handshakeData.resolve();
         this.earlyVerdict.resolve(this.quic.accepted0Rtt ?? false);
-        this.connected.resolve();
         this.#log.write('connection', () => `${this.#name} connected${facts(this.quic)}`);
+        this.#admit(this).then(
+          () => this.connected.resolve(),
+          (error: unknown) => this.connected.reject(error),
+        );
         return;
       case 'zeroRttRejected':
+        this.#live(event);
         this.#onZeroRttRejected();
         return;
       case 'closed':
-        this.#onClosed(event.reason);
+        this.#onClosed(event);
         return;
       case 'drained':
+        this.#live(event);
         this.drained.resolve();
-        return;
-      case 'pathEstablished':
-      case 'pathAbandoned':
-      case 'pathStalled':
-      case 'pathResumed':
-      case 'pathDiscarded':
-      case 'pathRemoteStatus':
-      case 'pathMigrated':
-      case 'observedAddress':
-      case 'natAddressAdded':
-      case 'natAddressRemoved':
-        this.#logPath(event);
-        if (this.pathEvents$.observed) this.pathEvents$.next(event);
         return;
       case 'handshakeConfirmed':
       case 'draining':
+        this.#live(event);
+        return;
+      case 'pathAbandoned':
+        this.#logPath(event);
+        // What ends with the connection is told by `closed`.
+        if (event.reason.type !== 'connectionClosed') this.onFact?.(event);
+        return;
+      case 'pathEstablished':
+      case 'pathStalled':
+      case 'pathResumed':
+      case 'pathMigrated':
+      case 'natAddressAdded':
+      case 'natAddressRemoved':
+        this.#logPath(event);
+        this.onFact?.(event);
+        return;
+      case 'observedAddress':
+        this.#logPath(event);
+        return;
+      case 'pathDiscarded':
+      case 'pathRemoteStatus':
         return;
     }
   }
@@ -180,27 +250,36 @@ export class ConnectionActor implements ConnectionListener {
     return `#${this.quic.stableId} ${this.quic.side}`;
   }
 
+  #text(addr: Addr): string {
+    return formatRemoteAddr(this.#mapped.describe(addr));
+  }
+
   #logPath(event: ConnectionEvent): void {
     switch (event.type) {
       case 'pathEstablished':
         this.#log.write('path', () => {
           const info = this.quic.paths().find((each) => each.id === event.path);
-          return `${this.#name} path ${event.path} opened to ${info?.remote.text ?? 'nowhere'}`;
+          return `${this.#name} path ${event.path} opened to ${info ? this.#text(info.remote) : 'nowhere'}`;
         });
         return;
       case 'pathAbandoned':
         this.#log.write('path', () => `${this.#name} path ${event.path} closed: ${event.reason.type}`);
         return;
       case 'pathMigrated':
-        this.#log.write('path', () => `${this.#name} path ${event.path} moved to ${event.to.remote.text}`);
+        this.#log.write(
+          'path',
+          () => `${this.#name} path ${event.path} moved to ${this.#text(event.to.remote)}`,
+        );
         return;
       case 'observedAddress':
         this.#log.write('path', () => `${this.#name} path ${event.path} is seen as ${event.addr.text}`);
     }
   }
 
-  #onClosed(reason: CloseReason): void {
+  #onClosed(event: Extract<ConnectionFact, { type: 'closed' }>): void {
+    const { reason } = event;
     const error = this.error!;
+    this.#live({ type: 'closed', reason: reason.type });
     this.#log.write('connection', () => `${this.#name} closed: ${error.code}: ${error.message}`);
     this.handshakeData.reject(error);
     this.connected.reject(error);
@@ -216,7 +295,9 @@ export class ConnectionActor implements ConnectionListener {
     }
     this.datagramReceived.wakeAll();
     this.datagramsUnblocked.wakeAll();
-    this.pathEvents$.complete();
+    // Before it belongs to anybody nobody else ends its paths.
+    if (this.onFact === undefined) this.paths.end();
+    else this.onFact(event);
   }
 }
 

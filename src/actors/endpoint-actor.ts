@@ -1,41 +1,56 @@
 /**
- * What runs behind an `Endpoint`: sockets, engine, driver, and the order in which they end
- * (behaviour of upstream's `Endpoint::close`; the machines of the actor system come on top of this).
+ * What runs behind an `Endpoint`: engine, driver and transports, and the actors that decide about them. Made in one go, ended
+ * in the order of `machines/endpoint.ts`.
  *
  * @module
  */
-import { BehaviorSubject } from 'rxjs';
-import { EndpointAddr } from '../base/endpoint-addr.ts';
-import type { EndpointId } from '../base/endpoint-id.ts';
-import { ConnectionError, EndpointError } from '../base/errors.ts';
-import type { Addr } from '../base/socket-addr.ts';
+import type { AddrFilter, AddressLookup } from '../address-lookup/service.ts';
+import type { EndpointAddr } from '../base/endpoint-addr.ts';
+import { EndpointId } from '../base/endpoint-id.ts';
+import { AddressLookupFailed, BindError, ConnectError, ConnectWithOptsError } from '../base/errors.ts';
+import { Metrics } from '../base/metrics.ts';
+import { formatRemoteAddr, type RemoteAddr } from '../base/remote-addr.ts';
+import { isUnspecified, type Addr } from '../base/socket-addr.ts';
 import type { SecretKey } from '../crypto/keys.ts';
+import type { PathPolicy, PathSelector } from '../machines/path-selection.ts';
 import type { TransportConfig } from '../quic/config.ts';
-import type { IncomingRef, QuicConnection } from '../quic/engine.ts';
+import type { FourTuple, QuicConnection } from '../quic/engine.ts';
 import { QuicEndpoint } from '../quic/endpoint.ts';
 import type { QlogFactory } from '../quic/qlog.ts';
-import { TransportError } from '../quic/transport-error.ts';
+import { RelayMap } from '../relay/relay-map.ts';
 import { endpointTlsName } from '../tls/endpoint-name.ts';
-import { rawPublicKeyIdentity, rawPublicKeyVerifier } from '../tls/profile.ts';
-import { MemorySessionStore } from '../tls/session-store.ts';
-import type { KeyLog, LocalIdentity, PeerVerifier } from '../tls/session.ts';
-import { MemoryTicketStore } from '../tls/ticket-store.ts';
-import { composeDirectAddrs } from '../machines/direct-addrs.ts';
+import type { KeyLog } from '../tls/session.ts';
+import type { CustomTransport } from '../transport/custom.ts';
 import type { Log } from '../transport/log.ts';
 import type { Platform } from '../transport/platform.ts';
+import type { TlsTrust } from '../transport/relay-socket.ts';
+import type { ActorSystem } from './actor-system.ts';
 import { ConnectionActor } from './connection-actor.ts';
+import { EndpointLife, type EndpointState } from './endpoint-life.ts';
+import { EndpointTls } from './endpoint-tls.ts';
 import { EngineDriver } from './engine-driver.ts';
-import { FirstFlights } from './first-flights.ts';
+import { Incomings } from './incomings.ts';
+import { LookupRegistry, toNoAddressError } from './lookup-registry.ts';
 import { MappedAddrs } from './mapped-addrs.ts';
+import { NetReporter } from './net-report.ts';
+import { OwnAddr } from './own-addr.ts';
+import { QadClient } from './qad-client.ts';
+import { RelayManager } from './relay-manager.ts';
+import { RemoteMap } from './remote-map.ts';
+import { SocketActor, type NetworkNotice } from './socket.ts';
 import { Transports, type BindOptions } from './transports.ts';
-import { Deferred, WaitQueue } from './wait.ts';
+import { Deferred } from './wait.ts';
 
-/** Session tickets sent per connection; rustls' and so upstream's number. */
-const TICKETS_PER_CONNECTION = 2;
-/** A closing endpoint waits at most this long for its peers unless told otherwise, ms: three PTOs of a slow path. */
-const DEFAULT_CLOSE_TIMEOUT_MS = 3_000;
+/** What the application's hooks say; see `actors/hooks.ts`. */
+export interface ConnectionGate {
+  /** Before anything is sent or looked up. @throws what `connect` reports. */
+  beforeConnect(remote: EndpointAddr, alpn: Uint8Array): Promise<void>;
+  /** After the handshake. Closes the connection when it is refused. @throws what the handle reports. */
+  afterHandshake(connection: ConnectionActor): Promise<void>;
+}
 
 export interface EndpointActorOptions {
+  readonly system: ActorSystem;
   readonly platform: Platform;
   readonly secretKey: SecretKey;
   readonly alpns: readonly Uint8Array[];
@@ -45,62 +60,135 @@ export interface EndpointActorOptions {
   readonly keyLog: KeyLog | undefined;
   readonly qlog: QlogFactory | undefined;
   readonly log: Log;
+  /** Undefined: no relays. An empty map may be filled later. */
+  readonly relays: RelayMap | undefined;
+  readonly lookups: readonly AddressLookup[];
+  readonly publishFilter: AddrFilter | undefined;
+  readonly userData: string | undefined;
+  /** Undefined: nobody wants to be asked. */
+  readonly gate: ConnectionGate | undefined;
+  readonly pathPolicy: PathPolicy;
+  readonly pathSelector: ((mapped: MappedAddrs) => PathSelector) | undefined;
+  readonly customTransports: readonly CustomTransport[];
+  readonly isNetReportOn: boolean;
+  readonly proxy: string | undefined;
+  readonly tls: TlsTrust | undefined;
 }
 
-/** `closing` from the call of `close` until peers know and sockets are free. */
-export type EndpointState = 'open' | 'closing' | 'closed';
+/** Who is dialled, and how. */
+export interface DialRequest {
+  readonly remote: EndpointAddr;
+  /** At least one, checked here. */
+  readonly alpns: readonly Uint8Array[];
+  readonly transport: TransportConfig | undefined;
+  /** Gives the dial up before it has begun. */
+  readonly signal: AbortSignal;
+}
 
 /** One endpoint. */
 export class EndpointActor {
   readonly platform: Platform;
   readonly secretKey: SecretKey;
+  readonly system: ActorSystem;
   readonly driver: EngineDriver;
   readonly engine: QuicEndpoint;
   readonly transports: Transports;
-  readonly addr$: BehaviorSubject<EndpointAddr>;
-  readonly incomingArrived: WaitQueue;
-  /** What the application says about where we are. */
-  readonly externalAddrs: Set<Addr>;
+  readonly metrics: Metrics;
+  readonly lookup: LookupRegistry;
+  readonly remotes: RemoteMap;
+  readonly socket: SocketActor;
+  /** Undefined on an endpoint without relays. */
+  readonly relayManager: RelayManager | undefined;
+  /** Relays to choose the home from. */
+  readonly relays: RelayMap;
+  readonly ownAddr: OwnAddr;
+  /** Attempts to connect. */
+  readonly incomings: Incomings;
   /** Settles when closing starts. */
   readonly closeStarted = new Deferred<void>();
-  state: EndpointState = 'open';
+  readonly #mapped: MappedAddrs;
+  readonly #gate: ConnectionGate | undefined;
   readonly #transport: TransportConfig;
-  readonly #identity: LocalIdentity;
-  readonly #verifier: PeerVerifier = rawPublicKeyVerifier();
-  readonly #tickets = new MemoryTicketStore();
-  readonly #sessions: MemorySessionStore;
-  readonly #keyLog: KeyLog | undefined;
+  readonly #tls: EndpointTls;
   readonly #log: Log;
-  readonly #firstFlights: FirstFlights;
-  readonly #incomings: IncomingRef[] = [];
+  readonly #life: EndpointLife;
+  /** Those whose end the engine has not told. */
+  readonly #connections = new Set<ConnectionActor>();
   #alpns: readonly Uint8Array[];
-  #closing: Promise<void> | undefined;
   #progressed: (() => void) | undefined;
 
-  private constructor(options: EndpointActorOptions, transports: Transports, firstFlights: FirstFlights) {
-    const { platform } = options;
+  private constructor(
+    options: EndpointActorOptions,
+    transports: Transports,
+    mapped: MappedAddrs,
+    metrics: Metrics,
+  ) {
+    const { platform, system, log } = options;
     const { clock, rng } = platform;
     this.platform = platform;
+    this.system = system;
     this.secretKey = options.secretKey;
     this.transports = transports;
-    this.externalAddrs = new Set(options.externalAddrs);
-    this.#firstFlights = firstFlights;
+    this.metrics = metrics;
+    this.#mapped = mapped;
+    this.#gate = options.gate;
     this.#transport = options.transport;
     this.#alpns = options.alpns;
-    this.#keyLog = options.keyLog;
-    this.#log = options.log;
-    this.#identity = rawPublicKeyIdentity(options.secretKey);
-    this.#sessions = new MemorySessionStore();
+    this.#log = log;
+    this.#tls = new EndpointTls(options.secretKey, options.keyLog);
     this.engine = new QuicEndpoint({ rng, wallOffsetMs: clock.wallNow() - clock.now(), qlog: options.qlog });
     this.driver = new EngineDriver(this.engine, transports, clock);
-    this.incomingArrived = new WaitQueue(clock);
-    this.driver.onIncoming = (incoming) => {
-      this.#incomings.push(incoming);
-      this.incomingArrived.wakeOne();
-    };
+    this.incomings = new Incomings({
+      driver: this.driver,
+      log,
+      isOpen: () => this.state === 'open',
+      describe: (addr) => this.describe(addr),
+      adopt: (quic) => this.#adopt(quic),
+    });
     this.driver.onProgress = () => this.#progressed?.();
-    this.addr$ = new BehaviorSubject(this.#currentAddr());
+    this.lookup = new LookupRegistry({
+      clock,
+      log,
+      services: options.lookups,
+      filter: options.publishFilter,
+    });
+    this.ownAddr = new OwnAddr({
+      id: this.id,
+      name: `endpoint ${this.#name}`,
+      lookup: this.lookup,
+      externalAddrs: options.externalAddrs,
+      userData: options.userData,
+      customAddrs: () => transports.customAddrs,
+    });
+    this.relays = options.relays ?? new RelayMap();
+    this.relayManager = this.#makeRelayManager(options);
+    this.socket = this.#makeSocketActor(options);
+    this.relays.onChange = () => {
+      this.relayManager?.relayMapChanged();
+      this.socket.sender('application').send({ type: 'relayMapChanged' });
+    };
+    this.remotes = new RemoteMap(
+      {
+        system,
+        clock,
+        mapped,
+        lookup: this.lookup,
+        directAddrs: this.socket.directAddrs,
+        // Without relays their addresses are of no use.
+        policy: this.relayManager === undefined ? 'direct' : options.pathPolicy,
+        selector: options.pathSelector?.(mapped),
+        metrics: this.metrics,
+        log: (line) => log.write('path', () => `${this.#name} ${line()}`),
+      },
+      `endpoint ${this.#name}`,
+    );
+    transports.targetsOf = (id) => this.remotes.targetsOf(id);
     this.#configureServer();
+    this.ownAddr.follow(this.socket, this.relayManager);
+    this.socket.start();
+    transports.onCustomAddrs = () =>
+      void this.socket.sender('custom transport').send({ type: 'localAddrsChanged' });
+    this.#life = this.#makeLife(options);
     this.#log.write('endpoint', () => {
       const bound = transports.localAddrs.map((addr) => addr.text).join(', ');
       return `${this.#name} bound to ${bound}`;
@@ -109,13 +197,32 @@ export class EndpointActor {
 
   /** @throws {BindError | InvalidSocketAddrError} */
   static async bind(options: EndpointActorOptions): Promise<EndpointActor> {
-    const firstFlights = new FirstFlights(new MappedAddrs(options.platform.rng));
-    const transports = await Transports.bind(options.bind, options.platform, firstFlights);
-    return new EndpointActor(options, transports, firstFlights);
+    const { platform, pathPolicy, relays, customTransports } = options;
+    const mapped = new MappedAddrs(platform.rng);
+    const metrics = new Metrics();
+    const transports = await Transports.bind({
+      platform,
+      mapped,
+      metrics,
+      bind: pathPolicy === 'relay' ? undefined : options.bind,
+      custom: customTransports,
+    });
+    if (transports.localAddrs.length === 0 && relays === undefined && customTransports.length === 0) {
+      await transports.close();
+      throw new BindError(
+        'BindError.CreateQuicEndpoint',
+        'no socket could be bound, and there are no relays',
+      );
+    }
+    return new EndpointActor(options, transports, mapped, metrics);
   }
 
   get id(): EndpointId {
     return this.secretKey.publicKey;
+  }
+
+  get state(): EndpointState {
+    return this.#life.state;
   }
 
   /** How log lines call this endpoint: the start of its id, as iroh's own logs do. */
@@ -123,35 +230,131 @@ export class EndpointActor {
     return this.id.toString().slice(0, 10);
   }
 
-  #currentAddr(): EndpointAddr {
-    const direct = composeDirectAddrs({
-      portMapped: undefined,
-      report: undefined,
-      sockets: this.transports.sockets,
-      network: this.platform.interfaceState(),
-      configured: this.externalAddrs,
+  // --- parts ----------------------------------------------------------------------------------------------------------------
+
+  #makeRelayManager(options: EndpointActorOptions): RelayManager | undefined {
+    const { system, platform, secretKey, log, tls, proxy, pathPolicy } = options;
+    if (options.relays === undefined || pathPolicy === 'direct') return undefined;
+    const { relays, metrics } = this;
+    const manager = new RelayManager({
+      system,
+      name: this.#name,
+      secretKey,
+      platform,
+      relays,
+      tls,
+      proxy,
+      log,
+      metrics,
     });
-    return new EndpointAddr(
-      this.id,
-      direct.map(({ addr }) => ({ type: 'ip', addr })),
-    );
+    this.transports.useRelays(manager);
+    return manager;
   }
 
-  #configureServer(): void {
-    this.engine.setServerConfig({
-      transport: this.#transport,
-      tls: {
-        identity: this.#identity,
-        verifier: this.#verifier,
-        alpns: this.#alpns,
-        clientAuth: 'required',
-        sessions: this.#sessions,
-        ticketCount: TICKETS_PER_CONNECTION,
-        acceptEarlyData: true,
-        keyLog: this.#keyLog,
+  #makeSocketActor(options: EndpointActorOptions): SocketActor {
+    const { system, platform, log } = options;
+    const { transports, metrics, relays } = this;
+    return new SocketActor({
+      system,
+      name: this.#name,
+      platform,
+      sockets: () => transports.sockets,
+      relays,
+      relayManager: this.relayManager,
+      netReporter: this.#makeNetReporter(options),
+      externalAddrs: this.ownAddr.external,
+      rebind: () => transports.rebind(),
+      notifyQuic: (notice) => this.#onNetworkChange(notice),
+      publish: () => this.ownAddr.publish(),
+      log,
+      metrics,
+    });
+  }
+
+  #makeNetReporter(options: EndpointActorOptions): NetReporter | undefined {
+    const { system, platform, log, tls, proxy } = options;
+    if (!options.isNetReportOn || this.relayManager === undefined) return undefined;
+    const { driver, transports, metrics, relays } = this;
+    const resolve = platform.resolveDns;
+    const hasSockets = transports.localAddrs.length > 0;
+    return new NetReporter({
+      system,
+      name: this.#name,
+      platform,
+      relays,
+      qad: hasSockets && resolve !== undefined ? new QadClient({ driver, resolve, tls }) : undefined,
+      families: () => new Set(transports.localAddrs.map(({ family }) => family)),
+      tls,
+      proxy,
+      log,
+      metrics,
+    });
+  }
+
+  #makeLife({ system, log }: EndpointActorOptions): EndpointLife {
+    return new EndpointLife({
+      system,
+      name: this.#name,
+      log,
+      steps: {
+        announce: () => {
+          log.write('endpoint', () => `${this.#name} closing, ${this.engine.undrainedCount} connections`);
+          this.closeStarted.resolve();
+          this.ownAddr.freeze();
+          this.incomings.end();
+          this.socket.closeStarted();
+        },
+        lookups: () => this.lookup.close(),
+        draining: (signal) => {
+          this.engine.close(0n, new Uint8Array(0), this.driver.clock.now());
+          this.driver.flush();
+          return this.#allDraining(signal);
+        },
+        mapping: () => undefined,
+        socket: () => this.socket.stop(),
+        remotes: () => this.remotes.stop(),
+        relays: () => this.relayManager?.close(),
+        drivers: () => {
+          this.driver.flush();
+          this.driver.stop();
+          for (const connection of this.#connections) connection.endpointEnded();
+        },
+        sockets: () => this.transports.close(),
+        endWatches: () => {
+          log.write('endpoint', () => `${this.#name} closed`);
+          this.ownAddr.addr$.complete();
+        },
+        abort: () => {
+          this.driver.stop();
+          this.remotes.stop();
+          void this.relayManager?.close();
+          void this.transports.close();
+        },
       },
     });
   }
+
+  // --- network --------------------------------------------------------------------------------------------------------------
+
+  networkChanged(): void {
+    if (this.state === 'open') this.socket.sender('application').send({ type: 'networkHint' });
+  }
+
+  #onNetworkChange({ isMajor, localIps }: NetworkNotice): void {
+    const hint = (_: number, tuple: FourTuple) => ({ recoverable: this.#isRecoverable(tuple, localIps) });
+    this.engine.handleNetworkChange(hint, this.driver.clock.now());
+    this.driver.wake();
+    this.remotes.networkChanged(isMajor);
+  }
+
+  /** Relays are dialled anew by themselves. A custom transport has a network of its own, of which we know nothing. */
+  #isRecoverable({ remote, local }: FourTuple, localIps: ReadonlySet<string>): boolean {
+    const kind = this.#mapped.kindOf(remote);
+    if (kind === 'relay' || kind === 'custom') return kind === 'relay';
+    return local === undefined || isUnspecified(local) || localIps.has(local.ip);
+  }
+
+  // --- dialling -------------------------------------------------------------------------------------------------------------
 
   /** Replaces what new handshakes may negotiate. */
   setAlpns(alpns: readonly Uint8Array[]): void {
@@ -160,156 +363,113 @@ export class EndpointActor {
     this.#configureServer();
   }
 
-  // --- dialling -----------------------------------------------------------------------------------------------------
+  #configureServer(): void {
+    this.engine.setServerConfig(this.#tls.serverConfig(this.#alpns, this.#transport));
+  }
 
-  /** Starts a connection. @param targets - At least one address. */
-  dial(
-    id: EndpointId,
-    targets: readonly Addr[],
-    alpns: readonly Uint8Array[],
-    transport: TransportConfig | undefined,
-  ): ConnectionActor {
-    const now = this.driver.clock.now();
-    const isMany = targets.length > 1;
-    const remote = isMany ? this.#firstFlights.begin(id, targets) : targets[0]!;
+  /**
+   * Finds out where the peer is, and starts a connection.
+   * @throws {ConnectError} when it cannot be started; the signal's reason.
+   */
+  async dial({ remote, alpns, transport, signal }: DialRequest): Promise<ConnectionActor> {
+    const { id } = remote;
+    if (this.state === 'closed') throw refusal('EndpointClosed', 'the endpoint is closed');
+    // Hooks come first, as upstream has it: they may want to see every attempt.
+    if (this.#gate !== undefined) await this.#gate.beforeConnect(remote, alpns[0]!);
+    if (id.equals(this.id)) throw refusal('SelfConnect', 'the address is that of this endpoint');
+    if (alpns.some((name) => name.length === 0 || name.length > 255))
+      throw refusal('InvalidAlpn', 'a protocol name has 1 to 255 bytes');
+    const to = await this.#resolve(remote, signal);
+    signal.throwIfAborted();
+    if (this.state !== 'open') throw refusal('EndpointStopping', 'the endpoint is closing');
     const quic = this.engine.connect(
-      { remote, local: undefined },
+      { remote: to, local: undefined },
       endpointTlsName(id.toBytes()),
-      {
-        transport: transport ?? this.#transport,
-        tls: {
-          identity: this.#identity,
-          verifier: this.#verifier,
-          alpns,
-          sni: undefined,
-          tickets: this.#tickets,
-          earlyData: true,
-          keyLog: this.#keyLog,
-        },
-      },
-      now,
+      this.#tls.clientConfig(alpns, transport ?? this.#transport),
+      this.driver.clock.now(),
     );
-    const actor = new ConnectionActor(quic, this.driver, this.#log);
     this.#log.write('connection', () => {
-      const to = targets.map((addr) => addr.text).join(', ');
-      return `#${quic.stableId} client dials ${id.toString().slice(0, 10)} at ${to}`;
+      const targets = this.remotes.targetsOf(id).map((addr) => formatRemoteAddr(this.describe(addr)));
+      return `#${quic.stableId} client dials ${id.toString().slice(0, 10)} at ${targets.join(', ')}`;
     });
-    if (isMany) {
-      // Once the handshake has settled on one address the others are not needed any more.
-      const release = (): void => this.#firstFlights.end(remote);
+    return this.#adopt(quic, to);
+  }
+
+  async #resolve(remote: EndpointAddr, signal: AbortSignal): Promise<Addr> {
+    try {
+      return await this.remotes.resolve(remote, signal);
+    } catch (error) {
+      if (error instanceof AddressLookupFailed) throw toNoAddressError(error);
+      if (signal.aborted || this.state === 'open') throw error;
+      throw refusal('EndpointStopping', 'the endpoint is closing');
+    }
+  }
+
+  #adopt(quic: QuicConnection, to?: Addr): ConnectionActor {
+    const { driver } = this;
+    const actor = new ConnectionActor({
+      quic,
+      driver,
+      mapped: this.#mapped,
+      log: this.#log,
+      system: this.system,
+      admit: (connection) => this.#admit(connection),
+    });
+    this.#connections.add(actor);
+    actor.drained.promise.then(
+      () => this.#connections.delete(actor),
+      () => undefined,
+    );
+    if (to !== undefined) {
+      // First flights go there until the handshake has settled on an address.
+      this.#mapped.hold(to);
+      const release = (): void => this.#mapped.release(to);
       actor.connected.promise.then(release, release);
     }
-    this.driver.wake();
+    driver.wake();
     return actor;
   }
 
-  // --- accepting ----------------------------------------------------------------------------------------------------
-
-  /** The next attempt, if one waits. */
-  takeIncoming(): IncomingRef | undefined {
-    return this.#incomings.shift();
+  /** The handshake of a connection is complete: its peer's remote takes it, then hooks may refuse it. */
+  async #admit(connection: ConnectionActor): Promise<void> {
+    const peer = connection.quic.peerIdentity;
+    if (peer?.type !== 'rawPublicKey') return;
+    await this.remotes.addConnection(EndpointId.fromVerified(peer.publicKey), connection);
+    if (this.#gate !== undefined) await this.#gate.afterHandshake(connection);
   }
 
-  /** @throws {EndpointError} Closed; {@link ConnectionError} TimedOut when the peer has given up. */
-  accept(ref: IncomingRef): ConnectionActor {
-    if (this.state !== 'open') throw new EndpointError('EndpointError.Closed', 'the endpoint is closed');
-    let quic: QuicConnection;
-    try {
-      quic = this.engine.accept(ref, this.driver.clock.now());
-    } catch (error) {
-      if (!(error instanceof TransportError)) throw error;
-      throw new ConnectionError('ConnectionError.TimedOut', error.message, { cause: error });
-    }
-    const actor = new ConnectionActor(quic, this.driver, this.#log);
-    this.#log.write('connection', () => `#${quic.stableId} server accepts ${ref.remote.text}`);
-    this.driver.wake();
-    return actor;
+  /** An address as an application sees it. */
+  describe(addr: Addr): RemoteAddr {
+    return this.#mapped.describe(addr);
   }
 
-  // A closing endpoint has refused all that was undecided.
-
-  refuse(ref: IncomingRef): void {
-    if (this.state !== 'open') return;
-    this.engine.refuse(ref, this.driver.clock.now());
-    this.driver.wake();
-  }
-
-  retry(ref: IncomingRef): void {
-    if (this.state !== 'open') return;
-    this.engine.retry(ref, this.driver.clock.now());
-    this.driver.wake();
-  }
-
-  ignore(ref: IncomingRef): void {
-    if (this.state !== 'open') return;
-    this.engine.ignore(ref);
-  }
-
-  // --- network ------------------------------------------------------------------------------------------------------
-
-  networkChanged(): void {
-    if (this.state !== 'open') return;
-    this.#publishAddr();
-    this.engine.handleNetworkChange(undefined, this.driver.clock.now());
-    this.driver.wake();
-  }
-
-  #publishAddr(): void {
-    const addr = this.#currentAddr();
-    if (!addr.equals(this.addr$.value)) this.addr$.next(addr);
-  }
-
-  addExternalAddr(addr: Addr): void {
-    if (this.state !== 'open') return;
-    this.externalAddrs.add(addr);
-    this.#publishAddr();
-  }
-
-  deleteExternalAddr(addr: Addr): boolean {
-    if (this.state !== 'open' || !this.externalAddrs.delete(addr)) return false;
-    this.#publishAddr();
-    return true;
-  }
-
-  // --- the end ------------------------------------------------------------------------------------------------------
+  // --- the end --------------------------------------------------------------------------------------------------------------
 
   /** Ends everything in order: connections are closed and their peers told, then sockets go. All callers wait for it. */
-  close(timeoutMs: number = DEFAULT_CLOSE_TIMEOUT_MS): Promise<void> {
-    return (this.#closing ??= this.#close(timeoutMs));
+  close(timeoutMs: number | undefined): Promise<void> {
+    return this.#life.close(timeoutMs);
   }
 
-  async #close(timeoutMs: number): Promise<void> {
-    const { clock } = this.driver;
-    this.state = 'closing';
-    this.closeStarted.resolve();
-    this.#log.write('endpoint', () => `${this.#name} closing, ${this.engine.undrainedCount} connections`);
-    this.#incomings.length = 0;
-    this.incomingArrived.wakeAll();
-    this.engine.close(0n, new Uint8Array(0), clock.now());
-    this.driver.flush();
-    await this.#allDraining(timeoutMs);
-    this.driver.flush();
-    this.driver.stop();
-    await this.transports.close();
-    this.state = 'closed';
-    this.#log.write('endpoint', () => `${this.#name} closed`);
-    this.addr$.complete();
-  }
-
-  /** Until every peer has answered its close, or could not within the limit. */
-  #allDraining(timeoutMs: number): Promise<void> {
-    const { clock } = this.driver;
+  /** Until every peer has answered its close, or nobody waits any more. */
+  #allDraining(signal: AbortSignal): Promise<void> {
     if (this.engine.undrainedCount === 0) return Promise.resolve();
     return new Promise((resolve) => {
       const finish = (): void => {
-        clock.clearTimeout(timer);
         this.#progressed = undefined;
         resolve();
       };
-      const timer = clock.setTimeout(finish, timeoutMs);
+      signal.addEventListener('abort', finish, { once: true });
       this.#progressed = () => {
         if (this.engine.undrainedCount === 0) finish();
       };
     });
   }
+}
+
+function refusal(
+  leaf: 'EndpointClosed' | 'EndpointStopping' | 'SelfConnect' | 'InvalidAlpn',
+  message: string,
+): ConnectError {
+  const cause = new ConnectWithOptsError(`ConnectWithOptsError.${leaf}`, message);
+  return new ConnectError(`ConnectError.${leaf}`, message, cause);
 }

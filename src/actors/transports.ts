@@ -6,12 +6,18 @@
  */
 import { BindError, InvalidSocketAddrError } from '../base/errors.ts';
 import { DecodeError } from '../base/bytes.ts';
+import type { EndpointId } from '../base/endpoint-id.ts';
+import type { Metrics } from '../base/metrics.ts';
 import { parseAddr, type Addr } from '../base/socket-addr.ts';
+import type { TransportAddr } from '../base/transport-addr.ts';
 import type { LocalSocket } from '../machines/direct-addrs.ts';
 import type { Datagram, Transmit } from '../quic/engine.ts';
 import type { DatagramTransport } from '../transport/datagram.ts';
+import type { CustomTransport } from '../transport/custom.ts';
 import type { Platform } from '../transport/platform.ts';
-import type { FirstFlights } from './first-flights.ts';
+import { CustomTransports } from './custom-transports.ts';
+import { NO_SOCKET_ADDR, type MappedAddrs } from './mapped-addrs.ts';
+import type { RelayManager } from './relay-manager.ts';
 
 /** One address to bind. */
 export interface BindOptions {
@@ -26,7 +32,8 @@ export interface BindOptions {
 }
 
 interface BoundSocket {
-  readonly transport: DatagramTransport;
+  /** Replaced by {@link Transports.rebind}. */
+  transport: DatagramTransport;
   readonly prefixLength: number;
   readonly isDefault: boolean;
   readonly requestedPort: number;
@@ -84,40 +91,52 @@ function toPlan(option: BindOptions): Plan {
   };
 }
 
-/** All sockets of one endpoint. */
+/** How {@link Transports} are made. */
+export interface TransportsOptions {
+  readonly platform: Platform;
+  readonly mapped: MappedAddrs;
+  readonly metrics: Metrics;
+  /** Undefined: none, for endpoints that use relays only. */
+  readonly bind: readonly (string | BindOptions)[] | undefined;
+  /** Transports of the application's own. */
+  readonly custom: readonly CustomTransport[];
+}
+
+/** All that carries datagrams for one endpoint. */
 export class Transports {
   onDatagrams: ((batch: readonly Datagram[]) => void) | undefined;
   onDrained: (() => void) | undefined;
+  /** Where first flights to a peer go: all its addresses, mapped ones among them. */
+  targetsOf: (id: EndpointId) => readonly Addr[] = () => [];
+  readonly #platform: Platform;
+  readonly #mapped: MappedAddrs;
+  readonly #metrics: Metrics;
   readonly #sockets: BoundSocket[];
-  readonly #firstFlights: FirstFlights;
+  readonly #custom: CustomTransports;
+  #relays: RelayManager | undefined;
   readonly #one: Transmit[] = [];
+  readonly #payloads: Uint8Array[] = [];
+  #isClosed = false;
 
-  private constructor(sockets: BoundSocket[], firstFlights: FirstFlights) {
+  private constructor(options: TransportsOptions, sockets: BoundSocket[]) {
+    this.#platform = options.platform;
+    this.#mapped = options.mapped;
+    this.#metrics = options.metrics;
     // Longest prefix first: the first match is the best.
     this.#sockets = sockets.sort((a, b) => b.prefixLength - a.prefixLength);
-    this.#firstFlights = firstFlights;
-    for (const { transport } of sockets) {
-      transport.onDatagrams = (batch) => this.onDatagrams?.(batch);
-      transport.onDrained = () => {
-        if (this.queued === 0) this.onDrained?.();
-      };
-    }
+    for (const { transport } of sockets) this.#listen(transport);
+    this.#custom = new CustomTransports(options.custom, options.mapped, (batch) => this.onDatagrams?.(batch));
   }
 
   /** @throws {BindError | InvalidSocketAddrError} */
-  static async bind(
-    options: readonly (string | BindOptions)[],
-    platform: Platform,
-    firstFlights: FirstFlights,
-  ): Promise<Transports> {
+  static async bind(options: TransportsOptions): Promise<Transports> {
     const sockets: BoundSocket[] = [];
-    const plans = plan(options);
-    const { bindUdp } = platform;
-    if (bindUdp === undefined)
-      throw new BindError('BindError.CreateQuicEndpoint', 'this platform has no UDP sockets');
-    for (const { addr, prefixLength, required, isDefault } of plans) {
+    const plans = options.bind === undefined ? [] : plan(options.bind);
+    const { bindUdp } = options.platform;
+    // Browsers have relays only.
+    for (const { addr, prefixLength, required, isDefault } of bindUdp === undefined ? [] : plans) {
       try {
-        const transport = await bindUdp({ ip: addr.ip, port: addr.port });
+        const transport = await bindUdp!({ ip: addr.ip, port: addr.port });
         sockets.push({ transport, prefixLength, isDefault, requestedPort: addr.port });
       } catch (error) {
         if (!required) continue;
@@ -125,8 +144,51 @@ export class Transports {
         throw new BindError('BindError.Sockets', `cannot bind ${addr.text}`, error);
       }
     }
-    if (sockets.length === 0) throw new BindError('BindError.CreateQuicEndpoint', 'no socket could be bound');
-    return new Transports(sockets, firstFlights);
+    const transports = new Transports(options, sockets);
+    try {
+      await transports.#custom.bind();
+    } catch (error) {
+      await transports.close();
+      throw new BindError('BindError.CreateQuicEndpoint', 'a custom transport could not be bound', error);
+    }
+    return transports;
+  }
+
+  #listen(transport: DatagramTransport): void {
+    transport.onDatagrams = (batch) => {
+      this.#countReceived(batch);
+      this.onDatagrams?.(batch);
+    };
+    transport.onDrained = () => {
+      if (this.queued === 0) this.onDrained?.();
+    };
+  }
+
+  /** Datagrams to and from relays go this way. Set once. */
+  useRelays(relays: RelayManager): void {
+    this.#relays = relays;
+    relays.onDatagrams = (batch) => {
+      let bytes = 0;
+      const datagrams = batch.map(({ url, from, data }) => {
+        bytes += data.length;
+        return { from: this.#mapped.ofRelay(url, from), local: NO_SOCKET_ADDR, data };
+      });
+      this.#metrics.add('recv_data_relay', bytes);
+      this.#metrics.add('recv_datagrams', batch.length);
+      this.onDatagrams?.(datagrams);
+    };
+  }
+
+  #countReceived(batch: readonly Datagram[]): void {
+    let v4 = 0;
+    let v6 = 0;
+    for (const { from, data } of batch) {
+      if (from.family === 4) v4 += data.length;
+      else v6 += data.length;
+    }
+    if (v4 > 0) this.#metrics.add('recv_data_ipv4', v4);
+    if (v6 > 0) this.#metrics.add('recv_data_ipv6', v6);
+    this.#metrics.add('recv_datagrams', batch.length);
   }
 
   /** Where each socket is bound, and which port was asked for. */
@@ -153,27 +215,54 @@ export class Transports {
     return errors;
   }
 
-  /** Sends a batch: runs of one destination go to one socket with one call. */
+  /** Addresses of the application's own transports. */
+  get customAddrs(): readonly TransportAddr[] {
+    return this.#custom.localAddrs;
+  }
+
+  /** Called when {@link customAddrs} changed. */
+  set onCustomAddrs(listener: () => void) {
+    this.#custom.onLocalAddrs = listener;
+  }
+
+  /** Sends a batch: runs of one destination go to one transport with one call. */
   send(batch: readonly Transmit[]): void {
     let start = 0;
     while (start < batch.length) {
       const { to, local } = batch[start]!;
       let end = start + 1;
       while (end < batch.length && batch[end]!.to === to && batch[end]!.local === local) end++;
-      const targets = this.#firstFlights.targetsOf(to);
-      if (targets === undefined) this.#route(to, local)?.send(batch, start, end);
-      else this.#sendToAll(batch, start, end, targets);
+      this.#sendRun(batch, start, end, to, local);
       start = end;
+    }
+  }
+
+  #sendRun(batch: readonly Transmit[], start: number, end: number, to: Addr, local: Addr | undefined): void {
+    const mapped = this.#mapped.lookup(to);
+    if (mapped === undefined) {
+      const transport = this.#route(to, local);
+      if (transport === undefined) return;
+      transport.send(batch, start, end);
+      this.#metrics.add(to.family === 4 ? 'send_ipv4' : 'send_ipv6', bytesOf(batch, start, end));
+    } else if (mapped.type === 'relay') {
+      const payloads = this.#payloads;
+      payloads.length = 0;
+      for (let i = start; i < end; i++) payloads.push(batch[i]!.data);
+      this.#relays?.send(mapped.url, mapped.endpointId.toBytes(), payloads, 0, payloads.length);
+      this.#metrics.add('send_relay', bytesOf(batch, start, end));
+    } else if (mapped.type === 'custom') {
+      this.#custom.send(mapped, batch, start, end);
+    } else {
+      this.#sendToAll(batch, start, end, this.targetsOf(mapped.id));
     }
   }
 
   /** The first flight of a dial goes to every address that is known (upstream: mixed address). */
   #sendToAll(batch: readonly Transmit[], start: number, end: number, targets: readonly Addr[]): void {
     for (const to of targets) {
-      const transport = this.#route(to, undefined);
-      for (let i = start; i < end && transport !== undefined; i++) {
+      for (let i = start; i < end; i++) {
         this.#one[0] = { to, local: undefined, data: batch[i]!.data };
-        transport.send(this.#one, 0, 1);
+        this.#sendRun(this.#one, 0, 1, to, undefined);
       }
     }
   }
@@ -194,9 +283,43 @@ export class Transports {
     return fallback;
   }
 
-  async close(): Promise<void> {
-    await Promise.all(this.#sockets.map(({ transport }) => transport.close()));
+  /**
+   * Binds every socket anew, on the port that it has: what was bound to a network that is gone may send nowhere.
+   * @throws what binding throws; a socket that cannot be bound anew is closed, and the next call tries again.
+   */
+  async rebind(): Promise<void> {
+    const bindUdp = this.#platform.bindUdp!;
+    let failure: { readonly error: unknown } | undefined;
+    for (const socket of this.#sockets) {
+      if (this.#isClosed) return;
+      const { ip, port } = socket.transport.localAddr;
+      await socket.transport.close();
+      try {
+        const transport = await bindUdp({ ip, port });
+        socket.transport = transport;
+        this.#listen(transport);
+        // It was closed meanwhile.
+        if (this.#isClosed) await transport.close();
+      } catch (error) {
+        failure = { error };
+      }
+    }
+    // What waited for the old sockets to drain goes on.
+    if (!this.#isClosed) this.onDrained?.();
+    if (failure !== undefined) throw failure.error;
   }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.onDatagrams = undefined;
+    await Promise.all([...this.#sockets.map(({ transport }) => transport.close()), this.#custom.close()]);
+  }
+}
+
+function bytesOf(batch: readonly Transmit[], start: number, end: number): number {
+  let bytes = 0;
+  for (let i = start; i < end; i++) bytes += batch[i]!.data.length;
+  return bytes;
 }
 
 function sharesPrefix(a: Uint8Array, b: Uint8Array, bits: number): boolean {

@@ -44,8 +44,18 @@ export const METRICS = {
 /** Name of a counter. */
 export type MetricName = keyof typeof METRICS;
 
+/** The counters of an endpoint, to be read. */
+export interface MetricsView {
+  /** One counter. */
+  value(name: MetricName): number;
+  /** A copy with all names, those that never counted as 0. */
+  snapshot(): ReadonlyMap<MetricName, number>;
+  /** OpenMetrics text, https://prometheus.io/docs/specs/om/open_metrics_spec/ §3. */
+  toOpenMetrics(): string;
+}
+
 /** The counters of one endpoint. */
-export class Metrics {
+export class Metrics implements MetricsView {
   readonly #values = new Map<MetricName, number>();
 
   add(name: MetricName, amount = 1): void {

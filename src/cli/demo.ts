@@ -11,7 +11,7 @@ import { stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Endpoint } from '../index.ts';
+import { Endpoint, formatRemoteAddr } from '../index.ts';
 import { FILE_ALPN, receiveFile, sendFile } from './file.ts';
 import { formatSize } from './progress.ts';
 
@@ -67,7 +67,7 @@ async function dial(ticket: string, path: string, folder: string): Promise<void>
     ],
     ['packets', `${count(stats.sentPackets)} sent, ${count(stats.receivedPackets)} received`],
     ['lost', `${count(stats.lostPackets)} of those sent (${share} %)`],
-    ['path', `direct, UDP ${path0.remoteAddr.text}, ${path0.stats.mtu} bytes per datagram`],
+    ['path', `${formatRemoteAddr(path0.remoteAddr)}, ${path0.stats.mtu} bytes per datagram`],
   ]);
   connection.close(0, 'done');
   await endpoint.close();

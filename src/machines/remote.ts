@@ -35,6 +35,8 @@ export type SelectionReason =
   | 'closedByUs'
   | 'unusableAfterNetworkChange'
   | 'validationFailed'
+  | 'moved'
+  | 'connectionClosed'
   | 'stalled'
   | 'resumed'
   | 'lastConnectionClosed';

@@ -518,8 +518,8 @@ class Connection implements HostedConnection {
     return this.#nat().remoteAddresses();
   }
 
-  initiateNatRound(now: Millis): Addr[] {
-    const addresses = this.#nat().startRound(now);
+  initiateNatRound(now: Millis, found: readonly Addr[] = []): Addr[] {
+    const addresses = this.#nat().startRound(now, found);
     this.#core.wake();
     this.#rearm();
     return addresses;

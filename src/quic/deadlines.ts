@@ -45,8 +45,8 @@ export class Deadlines {
       if (path.validation !== undefined)
         at = Math.min(at, path.validation.resendAt, path.validation.deadline);
     }
-    // Probes need a validated path that lends them its connection id.
-    if (core.nat !== undefined && core.paths.dataPath(false) !== undefined)
+    // Probes wait for the handshake's confirmation, and need a validated path that lends them its connection id.
+    if (core.nat !== undefined && core.confirmed && core.paths.dataPath(false) !== undefined)
       at = Math.min(at, core.nat.deadline);
     return at;
   }

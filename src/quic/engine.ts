@@ -267,8 +267,11 @@ export interface QuicConnection {
   removeNatAddress(addr: Addr): void;
   localNatAddresses(): Addr[];
   remoteNatAddresses(): Addr[];
-  /** Client: starts a hole-punching round; returns the addresses that are probed. */
-  initiateNatRound(now: Millis): Addr[];
+  /**
+   * Client: starts a hole-punching round; returns the addresses that are probed.
+   * @param found - Addresses of the peer known from elsewhere, to be probed beside those that it advertised.
+   */
+  initiateNatRound(now: Millis, found?: readonly Addr[]): Addr[];
 }
 
 /** A sans-IO QUIC endpoint: every connection of one `Endpoint`. */

@@ -50,15 +50,15 @@ async function meet(place: Place, client: Endpoint, server: Endpoint): Promise<v
   connection.close();
 }
 
-function dialEarly(
+async function dialEarly(
   place: Place,
   client: Endpoint,
   server: Endpoint,
-): { connecting: Connecting; early: EarlyConnection } {
+): Promise<{ connecting: Connecting; early: EarlyConnection }> {
   const connecting = client.dial(place.addrOf(server), ALPN);
-  const early = connecting.early();
+  const early = await connecting.early();
   expect(early).toBeDefined();
-  expect(connecting.early()).toBe(early);
+  expect(await connecting.early()).toBe(early);
   return { connecting, early: early! };
 }
 
@@ -69,9 +69,9 @@ describe('the dialling side', () => {
       const server = await echoServer(place);
       const client = await place.bind();
       const connecting = client.dial(place.addrOf(server), ALPN);
-      expect(connecting.early()).toBeUndefined();
+      expect(await connecting.early()).toBeUndefined();
       const connection = await connecting;
-      expect(connecting.early()).toBeUndefined();
+      expect(await connecting.early()).toBeUndefined();
       expect((await connection.openUni()).is0Rtt).toBe(false);
       expect(await echo(connection, 'hello')).toBe('hello');
     }),
@@ -83,7 +83,7 @@ describe('the dialling side', () => {
       const server = await echoServer(place);
       const client = await place.bind();
       await meet(place, client, server);
-      const { connecting, early } = dialEarly(place, client, server);
+      const { connecting, early } = await dialEarly(place, client, server);
       const { send, recv } = await early.connection.openBi();
       expect([send.is0Rtt, recv.is0Rtt]).toEqual([true, true]);
       await send.write(utf8('early '));
@@ -113,7 +113,7 @@ describe('the dialling side', () => {
       await (await back).read();
       ours.close();
       const accepted = place.acceptOn(server);
-      const { early } = dialEarly(place, client, server);
+      const { early } = await dialEarly(place, client, server);
       await (await early.connection.openUni()).write(utf8('early'));
       const resumed = await accepted;
       expect(resumed.remoteId.equals(client.id)).toBe(true);
@@ -131,7 +131,7 @@ describe('the dialling side', () => {
       const client = await place.bind();
       await meet(place, client, a);
       await meet(place, client, b);
-      const { early } = dialEarly(place, client, a);
+      const { early } = await dialEarly(place, client, a);
       expect(await echo(early.connection, 'again')).toBe('again');
       expect(await early.accepted).toBe(true);
       expect(early.connection.remoteId.equals(a.id)).toBe(true);
@@ -149,7 +149,7 @@ describe('the dialling side', () => {
       await first.close();
       const second = await echoServer(place, { secretKey, bind });
 
-      const { connecting, early } = dialEarly(place, client, second);
+      const { connecting, early } = await dialEarly(place, client, second);
       const { send, recv } = await early.connection.openBi();
       await send.write(utf8('lost'));
       const reading = failure(recv.read());
@@ -195,7 +195,7 @@ describe('the dialling side', () => {
       await meet(place, client, server);
       await place.sleep(5_000);
       place.hosts[0]!.isUp = false;
-      const { early } = dialEarly(place, client, server);
+      const { early } = await dialEarly(place, client, server);
       const { send } = await early.connection.openBi();
       const stopped = failure(send.stopped);
       expect(await failure(early.accepted)).toMatchObject({
@@ -228,7 +228,7 @@ describe('the dialling side', () => {
       } else server = await place.serve({ secretKey });
       const arrived = server.accept(place.wait);
       const start = place.clock.now();
-      const { connecting, early } = dialEarly(place, client, server);
+      const { connecting, early } = await dialEarly(place, client, server);
       const uni = await early.connection.openUni();
       expect(uni.is0Rtt).toBe(true);
       await uni.write(utf8('stream'));

@@ -3,10 +3,12 @@ import { describe, expect, test } from '@jest/globals';
 import { fromUtf8, utf8 } from '../../src/base/bytes.ts';
 import {
   Router,
+  type Addr,
   type Connection,
   type Endpoint,
   type IncomingInfo,
   type IncomingVerdict,
+  type RemoteAddr,
 } from '../../src/index.ts';
 import { createRecorder, type RecordedLine } from '../../src/inspect/index.ts';
 import { ALPN, failure, onLoopback, simulated, WAIT, type Place } from '../support/endpoints.ts';
@@ -34,6 +36,10 @@ const refused = {
 
 function dial(place: Place, client: Endpoint, server: Endpoint, alpn = ALPN): Promise<Connection> {
   return client.connect(place.addrOf(server), alpn, place.wait);
+}
+
+function ipOf(addr: RemoteAddr): Addr | undefined {
+  return addr.type === 'ip' ? addr.addr : undefined;
 }
 
 describe('handlers', () => {
@@ -131,7 +137,7 @@ describe('handlers', () => {
       const router = Router.builder(server)
         .accept(ALPN, {
           onAccepting: (accepting) => {
-            if (accepting.remoteAddr.addr === bannedAddr) throw new Error('not you');
+            if (ipOf(accepting.remoteAddr) === bannedAddr) throw new Error('not you');
             return accepting.connected;
           },
           accept: echo,
@@ -176,7 +182,7 @@ describe('handlers', () => {
       await place.sleep(1_000);
       first.close();
       const connecting = client.dial(place.addrOf(server), ALPN);
-      const { connection, accepted } = connecting.early()!;
+      const { connection, accepted } = (await connecting.early())!;
       expect(await ask(connection, 'second')).toBe('second');
       expect(await accepted).toBe(true);
       expect(early).toEqual(['first after the handshake', 'second before the handshake']);
@@ -228,7 +234,7 @@ describe('filters', () => {
       const bad = await place.bind();
       const badAddr = place.addrOf(bad).ips[0];
       const router = Router.builder(server)
-        .incomingFilter(({ remoteAddr }) => (remoteAddr.addr === badAddr ? verdict() : 'accept'))
+        .incomingFilter(({ remoteAddr }) => (ipOf(remoteAddr) === badAddr ? verdict() : 'accept'))
         .accept(ALPN, echo)
         .spawn();
       expect(await failure(dial(place, bad, server))).toMatchObject(refused);

@@ -64,6 +64,18 @@ describe('I16: NAT traversal opens a path', () => {
     pair.end();
   });
 
+  test('I16: a round towards an address found elsewhere opens a path; before confirmation it waits', () => {
+    const pair = new Pair({ seed: SEED });
+    const second = pair.server.bind(0, SERVER_SECOND_IP);
+    const client = pair.dial();
+    pair.runUntil(() => client.has('connected'));
+    client.quic.addNatAddress(pair.client.addr);
+    // Time must go on although the probe cannot leave yet.
+    expect(client.quic.initiateNatRound(pair.now, [second])).toEqual([second]);
+    pair.runUntil(() => client.quic.paths().some(({ remote, validated }) => remote === second && validated));
+    pair.end();
+  });
+
   test('I16: hard NAT at the client: the server sees the probes come from a new mapping and answers there', () => {
     const { pair, both } = connected({ clientNat: 'strict' });
     const second = pair.server.bind(0, SERVER_SECOND_IP);

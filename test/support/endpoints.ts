@@ -17,6 +17,7 @@ import { Endpoint, EndpointAddr, type Connection, type EndpointOptions } from '.
 import type { QuicEndpoint } from '../../src/quic/endpoint.ts';
 import type { Platform } from '../../src/transport/platform.ts';
 import { bindUdp } from '../../src/transport/udp.ts';
+import { RelaySite, SIM_TRUST, type RelaySiteOptions } from './relay-site.ts';
 import { SimWorld } from './sim-platform.ts';
 import { delay, type LinkPart, type SimHost } from './sim-network.ts';
 
@@ -189,6 +190,7 @@ export class Loopback extends Place {
 export class Simulated extends Place {
   readonly world: SimWorld;
   readonly hosts: SimHost[] = [];
+  readonly relays: RelaySite[] = [];
   /** Links of hosts that come. */
   links: readonly LinkPart[] = [delay(SIM_DELAY_MS)];
 
@@ -216,10 +218,29 @@ export class Simulated extends Place {
     return this.world.platformOf(host);
   }
 
+  /** A relay, as options of an endpoint name it. */
+  async addRelay(options: RelaySiteOptions = {}): Promise<RelaySite> {
+    const site = await RelaySite.open(this.world, this.relays.length + 1, options);
+    this.relays.push(site);
+    return site;
+  }
+
+  /** Options of endpoints that use these relays. */
+  using(...sites: readonly RelaySite[]): EndpointOptions {
+    return { relay: sites.map(({ config }) => config), tls: SIM_TRUST };
+  }
+
+  override async end(): Promise<void> {
+    await Promise.all(this.endpoints.map((endpoint) => endpoint.close({ timeoutMs: 1_000 })));
+    await Promise.all(this.relays.map((site) => site.close()));
+    await super.end();
+  }
+
   protected override checkNothingLeft(): void {
     const { clock, network, openSockets } = this.world;
     // A datagram under way to a socket that is gone is not ours any more, but its timer is the network's.
-    expect({ timers: clock.pendingTimers - network.inFlight, sockets: openSockets }).toEqual({
+    const underWay = network.inFlight + this.relays.reduce((sum, { relay }) => sum + relay.inFlight, 0);
+    expect({ timers: clock.pendingTimers - underWay, sockets: openSockets }).toEqual({
       timers: 0,
       sockets: 0,
     });

@@ -108,19 +108,20 @@ export class NatTraversal {
 
   /**
    * Client: starts a round, which ends the one before.
-   * @returns The addresses that will be probed.
+   * @param found - Addresses of the peer that it did not advertise itself, to be probed too.
+   * @returns The addresses that will be probed: at most as many as we take from a peer.
    * @throws {NatTraversalError} wrongSide; notEnoughAddresses when we or the peer have no candidate.
    */
-  startRound(now: Millis): Addr[] {
+  startRound(now: Millis, found: readonly Addr[] = []): Addr[] {
     if (this.#side !== 'client') throw new NatTraversalError('wrongSide', 'only the client starts a round');
-    if (this.#local.size === 0 || this.#remote.size === 0) {
+    const targets = [...new Set([...this.#remote.values(), ...found])].slice(0, this.#localLimit);
+    if (this.#local.size === 0 || targets.length === 0) {
       throw new NatTraversalError('notEnoughAddresses', 'both sides need a candidate address');
     }
     this.#round++;
     this.#pendingReachOuts.clear();
     for (const addr of this.#local.keys()) this.#pendingReachOuts.add(addr);
     this.#probes.clear();
-    const targets = this.remoteAddresses();
     for (const remote of targets) this.#probes.set(remote, { remote, tokens: [], nextAt: now });
     return targets;
   }

@@ -71,7 +71,7 @@ describe('we dial', () => {
     const their = await rust.their();
     const accepted = their.accept();
     const connecting = our.dial(their.addr, ALPN);
-    expect(connecting.early()).toBeUndefined();
+    expect(await connecting.early()).toBeUndefined();
     expect((await connecting).alpnText).toBe(ALPN);
     await accepted;
   });
@@ -85,7 +85,7 @@ describe('we dial', () => {
     // The server calls a stream early while its handshake goes on, so we must not hear its answer before it has looked.
     close();
     const accepted = their.accept({ early: true });
-    const { connection, accepted: verdict } = our.dial(their.addr, ALPN).early()!;
+    const { connection, accepted: verdict } = (await our.dial(their.addr, ALPN).early())!;
     const { send, recv } = await connection.openBi();
     expect(send.is0Rtt).toBe(true);
     await send.write(utf8('early, '));
@@ -104,7 +104,7 @@ describe('we dial', () => {
     expect(await recv.readToEnd(LIMIT, WAIT)).toEqual(utf8('answer'));
     // Tickets are used once, and there were two.
     connection.close();
-    expect(our.dial(their.addr, ALPN).early()).toBeDefined();
+    expect(await our.dial(their.addr, ALPN).early()).toBeDefined();
     await their.accept();
   });
 
@@ -117,7 +117,7 @@ describe('we dial', () => {
     expect(their.id).toBe(before.id);
 
     const accepted = their.accept();
-    const { connection, accepted: verdict } = our.dial(their.addr, ALPN).early()!;
+    const { connection, accepted: verdict } = (await our.dial(their.addr, ALPN).early())!;
     const { send, recv } = await connection.openBi();
     await send.write(utf8('early'));
     connection.sendDatagram(utf8('early datagram'));

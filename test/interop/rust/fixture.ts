@@ -6,7 +6,7 @@
 import { afterAll, afterEach, beforeAll } from '@jest/globals';
 import type { ConnectionActor } from '../../../src/actors/connection-actor.ts';
 import { actorOf } from '../../../src/actors/internals.ts';
-import type { Connection, Endpoint, EndpointOptions } from '../../../src/index.ts';
+import type { Connection, Endpoint, EndpointOptions, Path } from '../../../src/index.ts';
 import {
   ALPN,
   bindOurs,
@@ -137,4 +137,9 @@ export async function askUs(theirs: RustConnection, message: string): Promise<st
   const answer = await stream.readToEnd();
   await writing;
   return answer;
+}
+
+/** `ip:port` of where a direct path leads. */
+export function ipOf({ remoteAddr }: Path): string | undefined {
+  return remoteAddr.type === 'ip' ? remoteAddr.addr.text : undefined;
 }

@@ -64,7 +64,7 @@ describe('Retry', () => {
     await ask(first.ours, 'ticket');
     first.ours.close();
     await their.call('serve', { service: 'echo', retry: true });
-    const { connection, accepted } = our.dial(their.addr, ALPN).early()!;
+    const { connection, accepted } = (await our.dial(their.addr, ALPN).early())!;
     const answer = ask(connection, 'early');
     expect(await answer).toBe('early');
     expect(await accepted).toBe(true);

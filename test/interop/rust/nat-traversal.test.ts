@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import type { Addr } from '../../../src/base/socket-addr.ts';
 import { EndpointAddr, EndpointId, parseAddr, type Endpoint } from '../../../src/index.ts';
-import { actorFor, ask, askUs, echoAll, eventually, useRustPeer } from './fixture.ts';
+import { actorFor, ask, askUs, echoAll, eventually, ipOf, useRustPeer } from './fixture.ts';
 import { ALPN, WAIT } from './rust-peer.ts';
 
 const rust = useRustPeer();
@@ -39,7 +39,7 @@ describe('I16: NAT traversal', () => {
     wake();
     await rust.peer.event((event) => event['event'] === 'nat' && event['addr'] === second.text);
     expect(await theirs.call('natAddresses')).toMatchObject({ remote: [second.text] });
-    await theirs.call('addNatAddress', { addr: ours.paths[0]!.remoteAddr.text });
+    await theirs.call('addNatAddress', { addr: ipOf(ours.paths[0]!) });
     expect(await theirs.call('natRound')).toEqual({ probed: [second.text] });
     await theirs.pathEvent('established', { path: 1 });
     expect(ours.paths.map(({ localAddr }) => localAddr)).toContain(second);
@@ -71,8 +71,8 @@ describe('I16: NAT traversal', () => {
       actor.quic.addNatAddress(our.boundSockets.find(({ ip }) => ip === '127.0.0.1')!);
       expect(actor.quic.initiateNatRound(actor.clock.now()).map(({ text }) => text)).toContain(other);
       actor.wake();
-      await eventually(() => ours.paths.some(({ remoteAddr }) => remoteAddr.text === other));
-      const path = ours.paths.find(({ remoteAddr }) => remoteAddr.text === other)!;
+      await eventually(() => ours.paths.some((path) => ipOf(path) === other));
+      const path = ours.paths.find((path) => ipOf(path) === other)!;
       await eventually(() => actor.quic.paths().find(({ id }) => id === path.id)?.validated === true);
       expect(await ask(ours, 'over whichever path')).toBe('over whichever path');
       expect(ours.closeReason).toBeUndefined();

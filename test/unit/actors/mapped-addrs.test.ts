@@ -8,10 +8,9 @@ import {
   MappedAddrs,
   RELAY_MAPPED_SUBNET,
 } from '../../../src/actors/mapped-addrs.ts';
-import { FirstFlights } from '../../../src/actors/first-flights.ts';
 import { formatRemoteAddr } from '../../../src/base/remote-addr.ts';
 import { RelayUrl } from '../../../src/base/relay-url.ts';
-import { parseAddr, toAddr } from '../../../src/base/socket-addr.ts';
+import { toAddr } from '../../../src/base/socket-addr.ts';
 import { SecretKey } from '../../../src/crypto/keys.ts';
 import { SimRng } from '../../support/sim-rng.ts';
 
@@ -75,16 +74,4 @@ describe('H20: mapped addresses', () => {
     expect(mapped.lookup(held)).toBeDefined();
     expect(mapped.size).toBe(MAX_UNHELD_MAPPED_ADDRS);
   });
-});
-
-test('first flights of several dials to one peer go to the targets of all, until the last dial ends', () => {
-  const flights = new FirstFlights(new MappedAddrs(rng));
-  const [a, b, c] = ['192.0.2.1:1', '192.0.2.2:2', '192.0.2.3:3'].map(parseAddr);
-  const addr = flights.begin(id, [a!, b!]);
-  expect(flights.begin(id, [b!, c!])).toBe(addr);
-  expect(flights.targetsOf(addr)).toEqual([a, b, c]);
-  flights.end(addr);
-  expect(flights.targetsOf(addr)).toEqual([a, b, c]);
-  flights.end(addr);
-  expect(flights.targetsOf(addr)).toBeUndefined();
 });

@@ -1,0 +1,493 @@
+/**
+ * Gives the chart of `machines/remote.ts` its body: everything about one peer. Finds addresses, tries to reach it directly,
+ * chooses the path for data, and ends when nobody needs the peer any more (upstream
+ * `iroh/src/socket/remote_map/remote_state.rs`).
+ *
+ * Commands and facts come through one inbox, in upstream's order of urgency. First flights do not: they read the tables.
+ *
+ * @module
+ */
+import { fromPromise, type Actor } from 'xstate';
+import type { Clock } from '../base/clock.ts';
+import type { EndpointId } from '../base/endpoint-id.ts';
+import type { Metrics } from '../base/metrics.ts';
+import { formatRemoteAddr, type RemoteAddr } from '../base/remote-addr.ts';
+import type { Addr } from '../base/socket-addr.ts';
+import type { TransportAddr } from '../base/transport-addr.ts';
+import { decidePunch, type PunchAttempt } from '../machines/hole-punching.ts';
+import { KnownAddrs } from '../machines/known-addrs.ts';
+import type { PathCandidate, PathPolicy, PathSelector } from '../machines/path-selection.ts';
+import { remoteMachine, type SelectionReason } from '../machines/remote.ts';
+import type { ConnectionEvent } from '../quic/engine.ts';
+import { NatTraversalError } from '../quic/paths/nat-traversal.ts';
+import type { Inbox, Reply, Sender, Watched } from '../transport/channel.ts';
+import type { ActorSystem } from './actor-system.ts';
+import type { ConnectionActor } from './connection-actor.ts';
+import type { LookupItem, LookupRegistry } from './lookup-registry.ts';
+import type { MappedAddrs } from './mapped-addrs.ts';
+import { RemotePaths } from './remote-paths.ts';
+
+/** Commands that may wait for one remote; upstream `remote_state.rs`. */
+export const REMOTE_INBOX_CAPACITY = 16;
+/** Facts of the connections that may wait, of each kind; upstream's broadcasts, per connection there. */
+const FACTS_CAPACITY = 32;
+/** Direct paths faster than this are not improved upon, ms; upstream `GOOD_ENOUGH_LATENCY`. */
+export const GOOD_ENOUGH_LATENCY_MS = 10;
+
+/** How an address of a peer fares. */
+export interface RemoteInfoAddr {
+  readonly addr: RemoteAddr;
+  /** `active` while a path is open there. */
+  readonly usage: 'active' | 'inactive';
+  /** Who told us: `app`, `connection`, or the name of a lookup service. */
+  readonly sources: readonly string[];
+}
+
+/** What is known of a peer. */
+export interface RemoteInfo {
+  readonly id: EndpointId;
+  readonly addrs: readonly RemoteInfoAddr[];
+}
+
+/** What happens to the paths of a connection. */
+export type PathFact = Extract<
+  ConnectionEvent,
+  { type: 'pathEstablished' | 'pathAbandoned' | 'pathStalled' | 'pathResumed' | 'pathMigrated' }
+>;
+
+/** What is asked of a remote, and what it is told. */
+export type RemoteCommand =
+  /** Is any address known? Answered as soon as one is. */
+  | { readonly type: 'resolve'; readonly addrs: readonly TransportAddr[]; readonly reply: Reply<void> }
+  | { readonly type: 'addConnection'; readonly connection: ConnectionActor; readonly reply: Reply<void> }
+  | { readonly type: 'remoteInfo'; readonly reply: Reply<RemoteInfo> }
+  | { readonly type: 'networkChange'; readonly isMajor: boolean }
+  | { readonly type: 'pathEvent'; readonly connection: ConnectionActor; readonly event: PathFact }
+  /** The peer has other candidates for hole punching. */
+  | { readonly type: 'natCandidates' }
+  | { readonly type: 'connectionClosed'; readonly connection: ConnectionActor }
+  | { readonly type: 'directAddrs' }
+  | { readonly type: 'found'; readonly item: LookupItem };
+
+const OVERFLOW = {
+  resolve: 'wait',
+  addConnection: 'wait',
+  remoteInfo: 'wait',
+  networkChange: 'dropNewest',
+  pathEvent: 'dropNewest',
+  natCandidates: 'dropNewest',
+  connectionClosed: 'wait',
+  directAddrs: 'dropNewest',
+  found: 'wait',
+} as const;
+
+/** How one remote is talked to. */
+export type RemoteSender = Sender<RemoteCommand, typeof OVERFLOW>;
+
+/** What all remotes of an endpoint share. */
+export interface RemoteShared {
+  readonly system: ActorSystem;
+  readonly clock: Clock;
+  readonly mapped: MappedAddrs;
+  readonly lookup: LookupRegistry;
+  /** Where we are reached, as far as we know. */
+  readonly directAddrs: Watched<readonly { readonly addr: Addr }[]>;
+  readonly policy: PathPolicy;
+  /** Undefined: upstream's. */
+  readonly selector: PathSelector | undefined;
+  readonly metrics: Metrics;
+  readonly log: (line: () => string) => void;
+}
+
+/** What an endpoint knows and does about one peer. */
+export class RemoteState {
+  readonly id: EndpointId;
+  readonly #name: string;
+  readonly #shared: RemoteShared;
+  readonly #inbox: Inbox<RemoteCommand, typeof OVERFLOW>;
+  readonly #known = new KnownAddrs();
+  readonly #paths: RemotePaths;
+  readonly #resolves = new Set<Reply<void>>();
+  /** Connections of which path events were dropped. */
+  readonly #lagging = new Set<ConnectionActor>();
+  readonly #actor: Actor<typeof remoteMachine>;
+  #lastPunch: PunchAttempt | undefined;
+  #lookupError: unknown;
+
+  /** @param onEnd - Called once, with the commands that nobody has seen. */
+  constructor(id: EndpointId, shared: RemoteShared, onEnd: (leftovers: RemoteCommand[]) => void) {
+    this.id = id;
+    this.#shared = shared;
+    const short = id.toString().slice(0, 10);
+    this.#name = `remote ${short}`;
+    this.#inbox = shared.system.inbox<RemoteCommand, typeof OVERFLOW>({
+      name: 'remote commands',
+      owner: this.#name,
+      capacities: [REMOTE_INBOX_CAPACITY, FACTS_CAPACITY, 1, FACTS_CAPACITY, 1, 1],
+      lanes: { pathEvent: 1, natCandidates: 2, connectionClosed: 3, directAddrs: 4, found: 5 },
+      overflow: OVERFLOW,
+      deliver: (command) => this.#deliver(command),
+      onDropped: (command) => {
+        if (command.type === 'pathEvent') this.#lagging.add(command.connection);
+      },
+    });
+    this.#paths = new RemotePaths({
+      clock: shared.clock,
+      mapped: shared.mapped,
+      known: this.#known,
+      policy: shared.policy,
+      selector: shared.selector,
+      metrics: shared.metrics,
+      onSelected: (to, reason) => this.#onSelected(to, reason),
+      onOpenBlocked: () => this.#actor.send({ type: 'openBlocked' }),
+      log: (line) => this.#log(line),
+    });
+    this.#actor = shared.system.start(this.#machine(), this.#name, { remote: short });
+    const addrsSubscription = shared.directAddrs.subscribe(this.#name, () => {
+      // The first value is there before anything could be done about it.
+      if (this.#paths.connections.size > 0) this.#inbox.sender('socket').send({ type: 'directAddrs' });
+    });
+    const end = (): void => {
+      addrsSubscription.unsubscribe();
+      for (const { addr } of this.#known) shared.mapped.release(addr);
+      for (const reply of this.#resolves) reply.reject(new Error('the remote ends'));
+      for (const { paths } of this.#paths.connections) paths.end();
+      onEnd(this.#inbox.close());
+    };
+    this.#actor.subscribe({ complete: end, error: end });
+  }
+
+  #machine(): typeof remoteMachine {
+    return remoteMachine.provide({
+      actors: { 'look up addresses': fromPromise(({ signal }) => this.#lookUp(signal)) },
+      actions: {
+        'answer waiting resolves': () => this.#onLookupEnd(),
+        'start punch round': () => this.#punch(),
+        'decide about punching': () => this.#considerPunching(),
+        'retry blocked opens': () => this.#paths.retryBlocked(),
+        'check paths': () => this.#check(),
+      },
+    });
+  }
+
+  /** For one actor that has something to say. @param from - Its name. */
+  sender(from: string): RemoteSender {
+    return this.#inbox.sender(from);
+  }
+
+  /** Ends the actor. */
+  stop(): void {
+    this.#actor.send({ type: 'stop' });
+  }
+
+  /** Where first flights go: the selected path, or everywhere. */
+  get targets(): readonly Addr[] {
+    const { selected } = this.#paths;
+    if (selected !== undefined) return [selected.remote];
+    const own = this.#shared.directAddrs.value;
+    return [...this.#known].map(({ addr }) => addr).filter((addr) => !own.some((each) => each.addr === addr));
+  }
+
+  #deliver(command: RemoteCommand): void {
+    if (this.#actor.getSnapshot().status !== 'active') return;
+    this.#handle(command);
+    for (const connection of this.#lagging) this.#paths.resync(connection);
+    this.#lagging.clear();
+    const isIdle = this.#paths.connections.size === 0 && this.#resolves.size === 0;
+    this.#actor.send({ type: 'handled', isIdle });
+  }
+
+  #handle(command: RemoteCommand): void {
+    switch (command.type) {
+      case 'resolve':
+        this.#resolve(command.addrs, command.reply);
+        return;
+      case 'addConnection':
+        this.#addConnection(command.connection);
+        command.reply.resolve();
+        return;
+      case 'remoteInfo':
+        command.reply.resolve(this.#info());
+        return;
+      case 'networkChange':
+        this.#onNetworkChange(command.isMajor);
+        return;
+      case 'pathEvent':
+        this.#onPathEvent(command.connection, command.event);
+        return;
+      case 'natCandidates':
+        this.#considerPunching();
+        return;
+      case 'connectionClosed':
+        this.#paths.remove(command.connection);
+        return;
+      case 'directAddrs':
+        for (const connection of this.#paths.connections) this.#offerCandidates(connection);
+        this.#considerPunching();
+        return;
+      case 'found':
+        this.#onFound(command.item);
+    }
+  }
+
+  // --- addresses ------------------------------------------------------------------------------------------------------------
+
+  #resolve(addrs: readonly TransportAddr[], reply: Reply<void>): void {
+    this.#insert(addrs, 'app');
+    if (this.#known.size > 0) reply.resolve();
+    else this.#resolves.add(reply);
+    reply.promise.catch(() => undefined).finally(() => this.#resolves.delete(reply));
+    const isPointless = this.#shared.lookup.size === 0 && this.#known.size > 0;
+    if (this.#paths.selected === undefined && !isPointless) this.#actor.send({ type: 'lookUp' });
+  }
+
+  /** Notes what can be used. Whoever waits for an address has one then. */
+  #insert(addrs: readonly TransportAddr[], source: string): void {
+    const { clock, mapped, directAddrs } = this.#shared;
+    for (const each of addrs) {
+      const addr = this.#toAddr(each);
+      // Our own addresses lead to ourselves, whatever an address book says.
+      if (addr === undefined || directAddrs.value.some((own) => own.addr === addr)) continue;
+      if (this.#known.insert(addr, each.type === 'relay', source, clock.now())) mapped.hold(addr);
+    }
+    for (const gone of this.#known.prune()) mapped.release(gone);
+    if (this.#known.size === 0) return;
+    for (const reply of this.#resolves) reply.resolve();
+    this.#resolves.clear();
+  }
+
+  /** Undefined for what the endpoint's policy does not use. */
+  #toAddr(addr: TransportAddr): Addr | undefined {
+    const { policy, mapped } = this.#shared;
+    switch (addr.type) {
+      case 'ip':
+        return policy === 'relay' ? undefined : addr.addr;
+      case 'relay':
+        return policy === 'direct' ? undefined : mapped.ofRelay(addr.url, this.id.toBytes());
+      case 'custom':
+        return policy === 'relay' ? undefined : mapped.ofCustom(addr.id, addr.data);
+    }
+  }
+
+  async #lookUp(signal: AbortSignal): Promise<void> {
+    this.#lookupError = undefined;
+    const sender = this.#inbox.sender('address lookup');
+    try {
+      for await (const item of this.#shared.lookup.resolve(this.id, signal))
+        await sender.send({ type: 'found', item }, { signal });
+    } catch (error) {
+      this.#lookupError = error;
+      throw error;
+    }
+  }
+
+  #onFound({ addr, provenance }: LookupItem): void {
+    const before = new Set([...this.#known].map((each) => each.addr));
+    this.#insert(addr.addrs, provenance);
+    if (this.#paths.connections.size === 0) return;
+    // Upstream uses what is found for first flights only; the connections that are there may gain by it as well.
+    for (const { addr: found, isRelay } of this.#known)
+      if (isRelay && !before.has(found) && this.#isDirect()) this.#paths.openRelay(found);
+    this.#considerPunching();
+  }
+
+  #onLookupEnd(): void {
+    const error = this.#lookupError;
+    this.#log(() => `address lookup ended, ${this.#known.size} addresses known`);
+    for (const reply of this.#resolves) {
+      if (this.#known.size > 0) reply.resolve();
+      else reply.reject(error);
+    }
+    this.#resolves.clear();
+    // Nobody may wait any more.
+    this.#actor.send({ type: 'handled', isIdle: this.#paths.connections.size === 0 });
+  }
+
+  #info(): RemoteInfo {
+    const { mapped } = this.#shared;
+    const addrs = [...this.#known].map(({ addr, status, sources }) => ({
+      addr: mapped.describe(addr),
+      usage: status === 'open' ? ('active' as const) : ('inactive' as const),
+      sources: [...sources.keys()],
+    }));
+    return { id: this.id, addrs };
+  }
+
+  // --- connections and paths ------------------------------------------------------------------------------------------------
+
+  #addConnection(connection: ConnectionActor): void {
+    const from = `connection #${connection.quic.stableId}`;
+    const sender = this.#inbox.sender(from);
+    connection.onFact = (fact) => {
+      if (fact.type === 'closed') {
+        // Refused only when this actor has ended, and its connections with it.
+        sender.send({ type: 'connectionClosed', connection }).catch(() => undefined);
+      } else if (fact.type === 'natAddressAdded' || fact.type === 'natAddressRemoved') {
+        sender.send({ type: 'natCandidates' });
+      } else {
+        sender.send({ type: 'pathEvent', connection, event: fact });
+      }
+    };
+    this.#offerCandidates(connection);
+    const known = new Set([...this.#known].map(({ addr }) => addr));
+    this.#paths.add(connection);
+    this.#holdNew(known);
+    // It may have ended before anybody listened.
+    if (connection.error !== undefined) this.#paths.remove(connection);
+    else this.#considerPunching();
+  }
+
+  #onPathEvent(connection: ConnectionActor, event: PathFact): void {
+    if (!this.#paths.connections.has(connection)) return;
+    const known = new Set([...this.#known].map(({ addr }) => addr));
+    switch (event.type) {
+      case 'pathEstablished':
+        this.#paths.onEstablished(connection, event.path);
+        break;
+      case 'pathMigrated':
+        this.#paths.onMoved(connection, event.path);
+        break;
+      case 'pathAbandoned':
+        this.#paths.onAbandoned(connection, event.path, event.reason);
+        break;
+      case 'pathStalled':
+        this.#paths.onStalled(connection, event.path);
+        break;
+      case 'pathResumed':
+        this.#paths.onResumed(connection, event.path);
+    }
+    this.#holdNew(known);
+  }
+
+  /** Addresses that connections brought are kept as long as we know them. */
+  #holdNew(known: ReadonlySet<Addr>): void {
+    const { mapped } = this.#shared;
+    for (const { addr } of this.#known) if (!known.has(addr)) mapped.hold(addr);
+    for (const gone of this.#known.prune()) mapped.release(gone);
+  }
+
+  #onSelected(to: PathCandidate | undefined, reason: SelectionReason): void {
+    if (to === undefined) {
+      this.#log(() => `no path (${reason})`);
+      this.#actor.send({ type: 'deselect', reason });
+      return;
+    }
+    const remote = formatRemoteAddr(this.#shared.mapped.describe(to.remote));
+    const isIp = to.kind === 'ipv4' || to.kind === 'ipv6';
+    this.#log(() => `selected ${remote} (${reason})`);
+    this.#actor.send({
+      type: 'select',
+      path: {
+        kind: isIp ? 'direct' : to.kind === 'relay' ? 'relayed' : 'custom',
+        remote,
+        local: isIp ? to.local?.text : undefined,
+      },
+      reason,
+    });
+  }
+
+  #isDirect(): boolean {
+    const { selected } = this.#paths;
+    return selected !== undefined && this.#shared.mapped.kindOf(selected.remote) !== 'relay';
+  }
+
+  #onNetworkChange(isMajor: boolean): void {
+    for (const connection of this.#paths.connections) {
+      for (const id of connection.paths.open.keys()) connection.quic.pingPath(id);
+      connection.wake();
+    }
+    if (isMajor) this.#considerPunching();
+  }
+
+  #check(): void {
+    this.#paths.select('tick');
+    for (const connection of this.#paths.connections)
+      if (this.#paths.directRtt(connection) > GOOD_ENOUGH_LATENCY_MS) return this.#considerPunching();
+  }
+
+  // --- hole punching --------------------------------------------------------------------------------------------------------
+
+  /** Tells the peer where we are reached, as far as it did not know. */
+  #offerCandidates(connection: ConnectionActor): void {
+    if (this.#shared.policy === 'relay') return;
+    const own = this.#shared.directAddrs.value.map(({ addr }) => addr);
+    const { quic } = connection;
+    ignoringRefusals(() => {
+      for (const addr of quic.localNatAddresses()) if (!own.includes(addr)) quic.removeNatAddress(addr);
+      const offered = quic.localNatAddresses();
+      for (const addr of own) if (!offered.includes(addr)) quic.addNatAddress(addr);
+    });
+    connection.wake();
+  }
+
+  /** The oldest connection of which we are the client. */
+  #punchable(): ConnectionActor | undefined {
+    for (const connection of this.#paths.connections)
+      if (connection.quic.side === 'client' && connection.error === undefined) return connection;
+    return undefined;
+  }
+
+  #candidates(connection: ConnectionActor): { local: Addr[]; remote: Addr[] } {
+    const local = this.#shared.directAddrs.value.map(({ addr }) => addr);
+    let remote: Addr[] = [];
+    ignoringRefusals(() => (remote = connection.quic.remoteNatAddresses()));
+    return { local, remote: [...new Set([...remote, ...this.#found()])] };
+  }
+
+  /** Direct addresses from elsewhere than the peer itself, unless a path is open there. */
+  #found(): Addr[] {
+    const { mapped } = this.#shared;
+    const found: Addr[] = [];
+    for (const { addr, isRelay, status } of this.#known)
+      if (!isRelay && status !== 'open' && mapped.lookup(addr) === undefined) found.push(addr);
+    return found;
+  }
+
+  /** Tells the chart what is to be done about hole punching now. */
+  #considerPunching(): void {
+    const connection = this.#shared.policy === 'relay' ? undefined : this.#punchable();
+    if (connection === undefined) return;
+    const candidates = this.#candidates(connection);
+    const decision = decidePunch(candidates, this.#lastPunch, this.#shared.clock.now());
+    if (decision.type === 'wait') return;
+    this.#actor.send({
+      type: 'punch',
+      decision: decision.type,
+      delayMs: decision.type === 'later' ? decision.delayMs : 0,
+    });
+  }
+
+  #punch(): void {
+    const { clock, metrics } = this.#shared;
+    const connection = this.#punchable();
+    if (connection === undefined) return;
+    const candidates = this.#candidates(connection);
+    try {
+      const probed = connection.quic.initiateNatRound(clock.now(), this.#found());
+      this.#log(() => `hole punching: ${probed.map(({ text }) => text).join(', ')}`);
+    } catch (error) {
+      if (!(error instanceof NatTraversalError)) throw error;
+      this.#log(() => `hole punching: ${error.message}`);
+      // Candidates may be there in a moment; everything else stays as it is for this connection.
+      if (error.code === 'notEnoughAddresses') this.#actor.send({ type: 'punchFailed' });
+      return;
+    }
+    metrics.add('holepunch_attempts');
+    this.#lastPunch = { ...candidates, at: clock.now() };
+    this.#actor.send({ type: 'punchStarted' });
+    connection.wake();
+  }
+
+  #log(line: () => string): void {
+    this.#shared.log(() => `${this.#name} ${line()}`);
+  }
+}
+
+/** The peer does not know the extension, or takes no more addresses. */
+function ignoringRefusals(call: () => void): void {
+  try {
+    call();
+  } catch (error) {
+    if (!(error instanceof NatTraversalError)) throw error;
+  }
+}
