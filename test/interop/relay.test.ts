@@ -1,59 +1,16 @@
 /** Real iroh endpoints and our relay server: what they send, and what they make of what we send. */
-import { Endpoint as NativeEndpoint, RelayMap, RelayMode, EndpointAddr as NativeAddr } from '@number0/iroh';
 import { describe, expect, test } from '@jest/globals';
-import { RelayServer, type RelayHubEvent, type RelayServerOptions } from '../../src/relay-server.ts';
-import { ALPN, WAIT, acceptNative, eventually, nativeBytes, type NativeConnection } from './native.ts';
-
-interface Scene {
-  readonly relay: RelayServer;
-  readonly events: RelayHubEvent[];
-  bind(options?: { seed?: number; token?: string }): Promise<NativeEndpoint>;
-}
-
-/** Runs `body` with a relay and native endpoints that know it, and closes them all. */
-async function withRelay(
-  body: (scene: Scene) => Promise<void>,
-  options: RelayServerOptions = {},
-): Promise<void> {
-  const events: RelayHubEvent[] = [];
-  const relay = await RelayServer.listen({ ...options, onEvent: (event) => void events.push(event) });
-  const endpoints: NativeEndpoint[] = [];
-  try {
-    await body({
-      relay,
-      events,
-      bind: async ({ seed, token } = {}) => {
-        const builder = NativeEndpoint.builder();
-        builder.applyMinimal();
-        builder.bindAddr('127.0.0.1:0');
-        builder.alpns([nativeBytes(ALPN)]);
-        if (seed !== undefined) builder.secretKey(Array<number>(32).fill(seed));
-        const map = RelayMap.empty();
-        map.insert({ url: relay.url.href, ...(token !== undefined && { authToken: token }) });
-        builder.relayMode(RelayMode.custom(map));
-        const endpoint = await builder.bind();
-        endpoints.push(endpoint);
-        return endpoint;
-      },
-    });
-  } finally {
-    await Promise.all(endpoints.map((endpoint) => endpoint.close()));
-    await relay.close();
-  }
-}
-
-/** Rejects instead of waiting longer than tests may. */
-async function within<T>(work: Promise<T>, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const limit = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: not within ${WAIT.timeoutMs} ms`)), WAIT.timeoutMs);
-  });
-  try {
-    return await Promise.race([work, limit]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
+import { RelayServer, type RelayHubEvent } from '../../src/relay-server.ts';
+import {
+  acceptNative,
+  ALPN,
+  eventually,
+  NativeAddr,
+  nativeBytes,
+  type NativeConnection,
+  type NativeEndpoint,
+} from './native.ts';
+import { within, withRelay, type Scene } from './relay-scene.ts';
 
 /** Connects by the relay's URL and the id alone. */
 async function meet(
@@ -93,6 +50,19 @@ test('two endpoints meet by the relay alone and echo', () =>
     // The pong that they wait for before they count the relay as connected.
     expect(scene.relay.metrics().sent_pong).toBeGreaterThanOrEqual(2);
     expect(scene.relay.metrics().protocol_errors).toBe(0);
+  }));
+
+test('D02: two endpoints meet by the relay, and go on directly', () =>
+  withRelay(async (scene) => {
+    const [server, client] = [await scene.bind(), await scene.bind()];
+    await within(Promise.all([server.online(), client.online()]), 'online');
+    const [ours, theirs] = await meet(scene, client, server);
+    const isDirect = (connection: NativeConnection): boolean =>
+      connection.paths().some(({ isIp, isSelected }) => isIp && isSelected);
+    await eventually(() => isDirect(ours) && isDirect(theirs));
+    const relayed = scene.relay.metrics().bytes_sent;
+    await echo(ours, theirs, 200_000);
+    expect(scene.relay.metrics().bytes_sent! - relayed!).toBeLessThan(100_000);
   }));
 
 test('F07: a wrong token is never online, the right one is', () =>
