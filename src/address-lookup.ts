@@ -31,6 +31,7 @@ export class MemoryLookup implements AddressLookup {
     return before;
   }
 
+  /** What is known of the endpoint. */
   get(id: EndpointId): EndpointAddr | undefined {
     return this.#entries.get(id.toString());
   }

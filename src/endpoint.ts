@@ -8,10 +8,10 @@ import { keyLogFromEnvironment, qlogFromEnvironment, qlogToFolder } from '#trans
 import { systemPlatform } from '#transport/system-platform';
 import { ActorSystem } from './actors/actor-system.ts';
 import { EndpointActor } from './actors/endpoint-actor.ts';
-import type { EndpointState } from './actors/endpoint-life.ts';
+import type { EndpointState } from './actors/endpoint-state.ts';
 import { partsOf } from './actors/internals.ts';
-import type { RemoteInfo } from './actors/remote.ts';
-import type { BindOptions } from './actors/transports.ts';
+import type { RemoteInfo } from './actors/remote-info.ts';
+import type { BindOptions } from './actors/bind-plan.ts';
 import { deadlineOf, settleWithin, type WaitOptions } from './actors/wait.ts';
 import type { AddressLookups } from './address-lookup.ts';
 import type { AddrFilter, AddressLookup } from './address-lookup/service.ts';

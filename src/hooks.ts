@@ -53,7 +53,7 @@ function infoOf(connection: Connection): ConnectionInfo {
   };
 }
 
-/** Undefined without hooks: then nobody has to be asked. */
+/** Undefined without hooks: then nobody has to be asked. @internal */
 export function gateOf(hooks: readonly EndpointHooks[], log: Log): ConnectionGate | undefined {
   if (hooks.length === 0) return undefined;
   return {

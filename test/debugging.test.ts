@@ -272,10 +272,10 @@ describe('log lines', () => {
     const peer = connection.remoteId.toString().slice(0, 10);
     const expected = [
       /^iroh:endpoint [0-9a-f]{10} bound to 127\.0\.0\.1:\d+/,
-      new RegExp(`^iroh:connection #\\d+ client dials ${peer} at 127\\.0\\.0\\.1:\\d+`),
-      /^iroh:connection #\d+ server accepts 127\.0\.0\.1:\d+$/,
+      new RegExp(`^iroh:connection #\\d+ client dials ${peer} at ip:127\\.0\\.0\\.1:\\d+`),
+      /^iroh:connection #\d+ server accepts ip:127\.0\.0\.1:\d+$/,
       new RegExp(`^iroh:connection #\\d+ client connected to ${peer}, "${ALPN}", in [\\d.]+ ms$`),
-      /^iroh:path #\d+ client path 0 opened to 127\.0\.0\.1:\d+$/,
+      /^iroh:path #\d+ client path 0 opened to ip:127\.0\.0\.1:\d+$/,
       /^iroh:connection #\d+ client closed: ConnectionError\.LocallyClosed: /,
       /^iroh:connection #\d+ server closed: ConnectionError\.ApplicationClosed: .* code 7 done$/,
       /^iroh:endpoint [0-9a-f]{10} closed$/,

@@ -8,7 +8,7 @@ import { Observable, Subject } from 'rxjs';
 import type { RemoteAddr } from '../base/remote-addr.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import { nextPathState, type PathState, type PathTransition } from '../machines/path.ts';
-import type { SelectionReason } from '../machines/remote.ts';
+import type { SelectionReason } from '../machines/path-selection.ts';
 import type { PathAbandonReason, PathId, PathStatus, QuicConnection } from '../quic/engine.ts';
 import type { PathStats } from '../quic/stats.ts';
 import { NO_SOCKET_ADDR, type MappedAddrs } from './mapped-addrs.ts';

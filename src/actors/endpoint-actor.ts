@@ -25,8 +25,10 @@ import type { Log } from '../transport/log.ts';
 import type { Platform } from '../transport/platform.ts';
 import type { TlsTrust } from '../transport/relay-socket.ts';
 import type { ActorSystem } from './actor-system.ts';
+import type { BindOptions } from './bind-plan.ts';
 import { ConnectionActor } from './connection-actor.ts';
-import { EndpointLife, type EndpointState } from './endpoint-life.ts';
+import { EndpointLife } from './endpoint-life.ts';
+import type { EndpointState } from './endpoint-state.ts';
 import { EndpointTls } from './endpoint-tls.ts';
 import { EngineDriver } from './engine-driver.ts';
 import { Incomings } from './incomings.ts';
@@ -38,7 +40,7 @@ import { QadClient } from './qad-client.ts';
 import { RelayManager } from './relay-manager.ts';
 import { RemoteMap } from './remote-map.ts';
 import { SocketActor, type NetworkNotice } from './socket.ts';
-import { Transports, type BindOptions } from './transports.ts';
+import { Transports } from './transports.ts';
 import { Deferred } from './wait.ts';
 
 /** What the application's hooks say; see `actors/hooks.ts`. */
@@ -313,7 +315,7 @@ export class EndpointActor {
         mapping: () => undefined,
         socket: () => this.socket.stop(),
         remotes: () => this.remotes.stop(),
-        relays: () => this.relayManager?.close(),
+        relays: (signal) => this.relayManager?.close(signal),
         drivers: () => {
           this.driver.flush();
           this.driver.stop();
@@ -327,7 +329,7 @@ export class EndpointActor {
         abort: () => {
           this.driver.stop();
           this.remotes.stop();
-          void this.relayManager?.close();
+          void this.relayManager?.close(AbortSignal.abort());
           void this.transports.close();
         },
       },

@@ -8,10 +8,8 @@ import { MAX_TIMER_DELAY_MS, type Millis } from '../base/clock.ts';
 import { DEFAULT_DRAIN_LIMIT_MS, endpointMachine, type EndpointStep } from '../machines/endpoint.ts';
 import type { Log } from '../transport/log.ts';
 import type { ActorSystem } from './actor-system.ts';
+import type { EndpointState } from './endpoint-state.ts';
 import { Deferred } from './wait.ts';
-
-/** `closing` from the call of `close` until all is free. */
-export type EndpointState = 'open' | 'closing' | 'closed';
 
 /**
  * Ends one part of an endpoint. What it throws is logged, and the end goes on; so it does when the part takes longer than its

@@ -9,7 +9,18 @@ import type { Log } from '../transport/log.ts';
 
 /** What a hook says. Nothing at all means `accept`, for hooks that only watch. */
 export type HookVerdict =
-  'accept' | 'reject' | { readonly reject: { readonly code: number; readonly reason?: string } } | undefined;
+  | 'accept'
+  | 'reject'
+  | {
+      /** Refuses, and says why to the peer if the handshake is complete. */
+      readonly reject: {
+        /** Application error code, 0 to 2^53 − 1. */
+        readonly code: number;
+        /** For people; empty by default. */
+        readonly reason?: string;
+      };
+    }
+  | undefined;
 
 /** May refuse dials and connections. A hook that throws refuses, and is reported. */
 export interface Hooks<Info> {

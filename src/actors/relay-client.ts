@@ -413,6 +413,11 @@ export class RelayClient {
     return this.#stopped;
   }
 
+  /** There is no time for an end in order: who has been told to {@link stop} waits for the relay no longer. */
+  drop(): void {
+    this.#connection?.drop();
+  }
+
   async #sayGoodbye(): Promise<void> {
     const connection = this.#connection;
     if (connection === undefined) return;

@@ -273,6 +273,8 @@ export class RelayConnection {
   drop(): void {
     this.#end();
     this.#socket.terminate();
+    // Some sockets tell later, when nobody cares any more.
+    this.#closed.resolve();
   }
 
   /** Closes in order, after what was sent. Resolves once the relay has answered, or the connection is gone otherwise. */

@@ -209,9 +209,18 @@ export class RelayManager implements RelayControl {
     this.#shared.log.write('endpoint', () => `${this.#shared.name} ${line()}`);
   }
 
-  /** Ends all connections in order. Resolves once they are over, at most 3 s later. Nothing is heard after. Idempotent. */
-  close(): Promise<void> {
-    return (this.#closed ??= this.#close());
+  /**
+   * Ends all connections in order. Resolves once they are over, at most 3 s later. Nothing is heard after. Idempotent.
+   * @param signal - Drops those that are left when it aborts.
+   */
+  close(signal?: AbortSignal): Promise<void> {
+    this.#closed ??= this.#close();
+    const drop = (): void => {
+      for (const client of this.#clients.values()) client.drop();
+    };
+    if (signal?.aborted === true) drop();
+    else signal?.addEventListener('abort', drop, { once: true });
+    return this.#closed;
   }
 
   async #close(): Promise<void> {

@@ -9,7 +9,8 @@ import type { EndpointId } from '../base/endpoint-id.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import { Reply } from '../transport/channel.ts';
 import type { ConnectionActor } from './connection-actor.ts';
-import { RemoteState, type RemoteCommand, type RemoteInfo, type RemoteShared } from './remote.ts';
+import type { RemoteInfo } from './remote-info.ts';
+import { RemoteState, type RemoteCommand, type RemoteShared } from './remote.ts';
 
 /** All remotes of one endpoint. */
 export class RemoteMap {

@@ -18,8 +18,8 @@ import {
   type PathPolicy,
   type PathSelector,
   type PathTuple,
+  type SelectionReason,
 } from '../machines/path-selection.ts';
-import type { SelectionReason } from '../machines/remote.ts';
 import type { PathAbandonReason, PathId, PathInfo } from '../quic/engine.ts';
 import { PathError } from '../quic/paths/path-table.ts';
 import type { ConnectionActor } from './connection-actor.ts';
@@ -96,10 +96,14 @@ export class RemotePaths {
     const infos = connection.quic.paths();
     for (const info of infos) if (info.validated || info.id === 0) this.#register(connection, info);
     const [first] = infos;
-    // So that there is something to fall back to.
-    if (first !== undefined && this.#kindOf(first.remote) !== 'relay')
-      for (const { addr, isRelay } of known)
-        if (isRelay) this.#open(connection, { remote: addr, local: undefined });
+    const isRelayed = first !== undefined && this.#kindOf(first.remote) === 'relay';
+    for (const { addr } of known) {
+      const kind = this.#kindOf(addr);
+      // Relays so that there is something to fall back to. Upstream has custom paths only if they were the first; nobody else
+      // finds them.
+      if (kind === 'custom' || (kind === 'relay' && !isRelayed))
+        this.#open(connection, { remote: addr, local: undefined });
+    }
     this.select('opened');
   }
 
@@ -182,8 +186,8 @@ export class RemotePaths {
     for (const tuple of blocked) for (const connection of this.#connections) this.#open(connection, tuple);
   }
 
-  /** Relay paths for connections that could do with one: a relay was heard of later. */
-  openRelay(remote: Addr): void {
+  /** Opens paths to where the peer is heard to be only now. */
+  openLater(remote: Addr): void {
     for (const connection of this.#connections) this.#open(connection, { remote, local: undefined });
   }
 

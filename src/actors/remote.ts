@@ -11,13 +11,13 @@ import { fromPromise, type Actor } from 'xstate';
 import type { Clock } from '../base/clock.ts';
 import type { EndpointId } from '../base/endpoint-id.ts';
 import type { Metrics } from '../base/metrics.ts';
-import { formatRemoteAddr, type RemoteAddr } from '../base/remote-addr.ts';
+import { formatRemoteAddr } from '../base/remote-addr.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import type { TransportAddr } from '../base/transport-addr.ts';
 import { decidePunch, type PunchAttempt } from '../machines/hole-punching.ts';
 import { KnownAddrs } from '../machines/known-addrs.ts';
-import type { PathCandidate, PathPolicy, PathSelector } from '../machines/path-selection.ts';
-import { remoteMachine, type SelectionReason } from '../machines/remote.ts';
+import type { PathCandidate, PathPolicy, PathSelector, SelectionReason } from '../machines/path-selection.ts';
+import { remoteMachine } from '../machines/remote.ts';
 import type { ConnectionEvent } from '../quic/engine.ts';
 import { NatTraversalError } from '../quic/paths/nat-traversal.ts';
 import type { Inbox, Reply, Sender, Watched } from '../transport/channel.ts';
@@ -25,6 +25,7 @@ import type { ActorSystem } from './actor-system.ts';
 import type { ConnectionActor } from './connection-actor.ts';
 import type { LookupItem, LookupRegistry } from './lookup-registry.ts';
 import type { MappedAddrs } from './mapped-addrs.ts';
+import type { RemoteInfo } from './remote-info.ts';
 import { RemotePaths } from './remote-paths.ts';
 
 /** Commands that may wait for one remote; upstream `remote_state.rs`. */
@@ -33,21 +34,6 @@ export const REMOTE_INBOX_CAPACITY = 16;
 const FACTS_CAPACITY = 32;
 /** Direct paths faster than this are not improved upon, ms; upstream `GOOD_ENOUGH_LATENCY`. */
 export const GOOD_ENOUGH_LATENCY_MS = 10;
-
-/** How an address of a peer fares. */
-export interface RemoteInfoAddr {
-  readonly addr: RemoteAddr;
-  /** `active` while a path is open there. */
-  readonly usage: 'active' | 'inactive';
-  /** Who told us: `app`, `connection`, or the name of a lookup service. */
-  readonly sources: readonly string[];
-}
-
-/** What is known of a peer. */
-export interface RemoteInfo {
-  readonly id: EndpointId;
-  readonly addrs: readonly RemoteInfoAddr[];
-}
 
 /** What happens to the paths of a connection. */
 export type PathFact = Extract<
@@ -286,8 +272,11 @@ export class RemoteState {
     this.#insert(addr.addrs, provenance);
     if (this.#paths.connections.size === 0) return;
     // Upstream uses what is found for first flights only; the connections that are there may gain by it as well.
-    for (const { addr: found, isRelay } of this.#known)
-      if (isRelay && !before.has(found) && this.#isDirect()) this.#paths.openRelay(found);
+    for (const { addr: found } of this.#known) {
+      const kind = this.#shared.mapped.kindOf(found);
+      if (!before.has(found) && (kind === 'custom' || (kind === 'relay' && this.#isDirect())))
+        this.#paths.openLater(found);
+    }
     this.#considerPunching();
   }
 

@@ -4,32 +4,20 @@
  *
  * @module
  */
-import { BindError, InvalidSocketAddrError } from '../base/errors.ts';
-import { DecodeError } from '../base/bytes.ts';
+import { BindError } from '../base/errors.ts';
 import type { EndpointId } from '../base/endpoint-id.ts';
 import type { Metrics } from '../base/metrics.ts';
-import { parseAddr, type Addr } from '../base/socket-addr.ts';
+import type { Addr } from '../base/socket-addr.ts';
 import type { TransportAddr } from '../base/transport-addr.ts';
 import type { LocalSocket } from '../machines/direct-addrs.ts';
 import type { Datagram, Transmit } from '../quic/engine.ts';
 import type { DatagramTransport } from '../transport/datagram.ts';
 import type { CustomTransport } from '../transport/custom.ts';
 import type { Platform } from '../transport/platform.ts';
+import { plan, type BindOptions } from './bind-plan.ts';
 import { CustomTransports } from './custom-transports.ts';
 import { NO_SOCKET_ADDR, type MappedAddrs } from './mapped-addrs.ts';
 import type { RelayManager } from './relay-manager.ts';
-
-/** One address to bind. */
-export interface BindOptions {
-  /** `ip:port`, port 0 for any. */
-  readonly addr: string;
-  /** Destinations in this prefix of `addr` leave from this socket; 0 for all of the family (default). */
-  readonly prefixLength?: number;
-  /** Whether `bind` fails when this socket does (default true). */
-  readonly required?: boolean;
-  /** Whether destinations that match nothing leave from here (default: prefix length 0). */
-  readonly defaultRoute?: boolean;
-}
 
 interface BoundSocket {
   /** Replaced by {@link Transports.rebind}. */
@@ -37,58 +25,6 @@ interface BoundSocket {
   readonly prefixLength: number;
   readonly isDefault: boolean;
   readonly requestedPort: number;
-}
-
-interface Plan {
-  readonly addr: Addr;
-  readonly prefixLength: number;
-  readonly required: boolean;
-  readonly isDefault: boolean;
-}
-
-/** What an endpoint binds without being told: any IPv4, and IPv6 where it exists. */
-const WILDCARDS: readonly BindOptions[] = [{ addr: '0.0.0.0:0' }, { addr: '[::]:0', required: false }];
-
-/** @throws {InvalidSocketAddrError} */
-function plan(options: readonly (string | BindOptions)[]): Plan[] {
-  const asked = options.map((option) => toPlan(typeof option === 'string' ? { addr: option } : option));
-  for (const family of [4, 6] as const) {
-    const defaults = asked.filter((each) => each.isDefault && each.addr.family === family);
-    if (defaults.length > 1) {
-      throw new InvalidSocketAddrError(
-        'InvalidSocketAddr.DuplicateDefaultAddr',
-        `two default addresses for IPv${family}`,
-      );
-    }
-  }
-  // A default address replaces the wildcard of its family; others are bound beside it.
-  const wildcards = WILDCARDS.map(toPlan).filter(
-    (wildcard) => !asked.some((each) => each.isDefault && each.addr.family === wildcard.addr.family),
-  );
-  return [...asked, ...wildcards];
-}
-
-function toPlan(option: BindOptions): Plan {
-  let addr: Addr;
-  try {
-    addr = parseAddr(option.addr);
-  } catch (error) {
-    if (!(error instanceof DecodeError)) throw error;
-    throw new InvalidSocketAddrError('InvalidSocketAddr.AddrParse', error.message, error);
-  }
-  const prefixLength = option.prefixLength ?? 0;
-  if (!Number.isInteger(prefixLength) || prefixLength < 0 || prefixLength > addr.bytes.length * 8) {
-    throw new InvalidSocketAddrError(
-      'InvalidSocketAddr.InvalidPrefixLength',
-      `prefix length ${prefixLength} for ${addr.text}`,
-    );
-  }
-  return {
-    addr,
-    prefixLength,
-    required: option.required ?? true,
-    isDefault: option.defaultRoute ?? prefixLength === 0,
-  };
 }
 
 /** How {@link Transports} are made. */
@@ -125,7 +61,11 @@ export class Transports {
     // Longest prefix first: the first match is the best.
     this.#sockets = sockets.sort((a, b) => b.prefixLength - a.prefixLength);
     for (const { transport } of sockets) this.#listen(transport);
-    this.#custom = new CustomTransports(options.custom, options.mapped, (batch) => this.onDatagrams?.(batch));
+    this.#custom = new CustomTransports(options.custom, options.mapped, (batch) => {
+      this.#metrics.add('recv_data_custom', bytesOf(batch, 0, batch.length));
+      this.#metrics.add('recv_datagrams', batch.length);
+      this.onDatagrams?.(batch);
+    });
   }
 
   /** @throws {BindError | InvalidSocketAddrError} */
@@ -252,6 +192,7 @@ export class Transports {
       this.#metrics.add('send_relay', bytesOf(batch, start, end));
     } else if (mapped.type === 'custom') {
       this.#custom.send(mapped, batch, start, end);
+      this.#metrics.add('send_custom', bytesOf(batch, start, end));
     } else {
       this.#sendToAll(batch, start, end, this.targetsOf(mapped.id));
     }
@@ -316,7 +257,11 @@ export class Transports {
   }
 }
 
-function bytesOf(batch: readonly Transmit[], start: number, end: number): number {
+function bytesOf(
+  batch: readonly { readonly data: Uint8Array }[],
+  start: number,
+  end: number,
+): number {
   let bytes = 0;
   for (let i = start; i < end; i++) bytes += batch[i]!.data.length;
   return bytes;

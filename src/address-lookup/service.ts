@@ -17,6 +17,7 @@ export interface PublishedData {
 
 /** An answer with more than addresses. */
 export interface LookupAnswer {
+  /** Who, and where. */
   readonly addr: EndpointAddr;
   /** Who knew, if not the service itself. */
   readonly provenance?: string | undefined;

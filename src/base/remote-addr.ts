@@ -11,11 +11,30 @@ import type { Addr } from './socket-addr.ts';
 /** The far end of a path. */
 export type RemoteAddr =
   /** Directly, over UDP. */
-  | { readonly type: 'ip'; readonly addr: Addr }
+  | {
+      /** A direct path. */
+      readonly type: 'ip';
+      /** IP and UDP port. */
+      readonly addr: Addr;
+    }
   /** Through a relay, which vouches for the id; it is authenticated by the handshake only. */
-  | { readonly type: 'relay'; readonly url: RelayUrl; readonly endpointId: EndpointId }
+  | {
+      /** A relayed path. */
+      readonly type: 'relay';
+      /** Which relay. */
+      readonly url: RelayUrl;
+      /** Who is behind it. */
+      readonly endpointId: EndpointId;
+    }
   /** By a transport of the application's own: its number, and an address of its own making. */
-  | { readonly type: 'custom'; readonly id: bigint; readonly data: Uint8Array };
+  | {
+      /** A path over a transport of the application's own. */
+      readonly type: 'custom';
+      /** Which transport, 0 to 2^64 − 1. */
+      readonly id: bigint;
+      /** Its own business. */
+      readonly data: Uint8Array;
+    };
 
 /** `ip:<ip>:<port>`, `relay:<url>` or `custom:<id hex>_<data hex>`. */
 export function formatRemoteAddr(addr: RemoteAddr): string {

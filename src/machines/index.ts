@@ -21,6 +21,7 @@ export {
   type RelayClientInput,
   type RelayLossReason,
 } from './relay-client.ts';
+export type { SelectionReason } from './path-selection.ts';
 export {
   remoteMachine,
   type RemoteContext,
@@ -28,7 +29,6 @@ export {
   type RemoteInput,
   type SelectedKind,
   type SelectedPath,
-  type SelectionReason,
 } from './remote.ts';
 export { routerMachine, type FilterOutcome, type RouterContext, type RouterEvent } from './router.ts';
 export {

@@ -11,6 +11,21 @@ export const IPV6_RTT_ADVANTAGE_MS = 3;
 /** A path of the same tier must be better by so much, ms; upstream `RTT_SWITCHING_MIN`. */
 export const RTT_SWITCHING_MIN_MS = 5;
 
+/** Why data goes another way. */
+export type SelectionReason =
+  | 'established'
+  | 'betterRtt'
+  | 'timedOut'
+  | 'closedByPeer'
+  | 'closedByUs'
+  | 'unusableAfterNetworkChange'
+  | 'validationFailed'
+  | 'moved'
+  | 'connectionClosed'
+  | 'stalled'
+  | 'resumed'
+  | 'lastConnectionClosed';
+
 /** What carries a path's datagrams. */
 export type PathKind = 'ipv4' | 'ipv6' | 'relay' | 'custom';
 

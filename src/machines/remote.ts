@@ -11,6 +11,7 @@
 import { assign, fromPromise, setup } from 'xstate';
 import type { Millis } from '../base/clock.ts';
 import { notProvided } from './not-provided.ts';
+import type { SelectionReason } from './path-selection.ts';
 
 /** Without connections and commands the actor ends after, ms; upstream `ACTOR_MAX_IDLE_TIMEOUT`. */
 export const ACTOR_MAX_IDLE_TIMEOUT_MS = 60_000;
@@ -25,21 +26,6 @@ export const MAX_PUNCH_RETRY_MS = 5_000;
 
 /** Kinds of the selected path. */
 export type SelectedKind = 'relayed' | 'direct' | 'custom';
-
-/** Why data goes another way. */
-export type SelectionReason =
-  | 'established'
-  | 'betterRtt'
-  | 'timedOut'
-  | 'closedByPeer'
-  | 'closedByUs'
-  | 'unusableAfterNetworkChange'
-  | 'validationFailed'
-  | 'moved'
-  | 'connectionClosed'
-  | 'stalled'
-  | 'resumed'
-  | 'lastConnectionClosed';
 
 /** The ends of the selected path, as text. Relay and custom ends are named, never shown as mapped addresses. */
 export interface SelectedPath {

@@ -12,8 +12,11 @@ export type ProbeKind = 'https' | 'qadV4' | 'qadV6';
 
 /** How far a relay is away. */
 export interface RelayLatency {
+  /** Which relay. */
   readonly url: RelayUrl;
+  /** How it was measured. */
   readonly kind: ProbeKind;
+  /** Round-trip time, ms. */
   readonly latencyMs: Millis;
 }
 
@@ -21,9 +24,11 @@ export interface RelayLatency {
 export interface NetReport {
   /** A relay answered over UDP and IPv4. */
   readonly udpV4: boolean;
+  /** A relay answered over UDP and IPv6. */
   readonly udpV6: boolean;
   /** Whether the NAT shows different addresses to different relays; undefined until two have answered. */
   readonly mappingVariesByDestV4: boolean | undefined;
+  /** The same for IPv6. */
   readonly mappingVariesByDestV6: boolean | undefined;
   /** The relay to be found at. */
   readonly preferredRelay: RelayUrl | undefined;
@@ -31,6 +36,7 @@ export interface NetReport {
   readonly latencies: readonly RelayLatency[];
   /** Under which address the relays see our IPv4 socket. */
   readonly globalV4: Addr | undefined;
+  /** Under which address they see our IPv6 socket. */
   readonly globalV6: Addr | undefined;
   /** Somebody else answers in the place of the relays; undefined while unknown. */
   readonly captivePortal: boolean | undefined;

@@ -12,7 +12,8 @@ import {
   type RelayClientEvent,
   type RelayLossReason,
 } from '../../src/machines/relay-client.ts';
-import { remoteMachine, type RemoteEvent, type SelectionReason } from '../../src/machines/remote.ts';
+import type { SelectionReason } from '../../src/machines/path-selection.ts';
+import { remoteMachine, type RemoteEvent } from '../../src/machines/remote.ts';
 import { routerMachine, type FilterOutcome, type RouterEvent } from '../../src/machines/router.ts';
 import { REPORT_REASONS, socketMachine, type SocketEvent } from '../../src/machines/socket.ts';
 import type { SimRng } from '../support/sim-rng.ts';
