@@ -417,17 +417,38 @@ describe('the end', () => {
     expect(a.socketOf(relay).isClosed).toBe(true);
   });
 
+  test.each([0, 100])(
+    'a relay that does not answer is dropped when time is up, after %d ms',
+    async (afterMs) => {
+      const { relay, a } = await atHome();
+      relay.fallSilent();
+      const start = rig.world.clock.now();
+      const limit = new AbortController();
+      const closing = a.manager.close(limit.signal);
+      await rig.run(afterMs);
+      expect(a.socketOf(relay).isClosed).toBe(false);
+      limit.abort();
+      await rig.world.run(closing, 1_000);
+      expect(a.socketOf(relay).isClosed).toBe(true);
+      expect(a.manager.activeRelays()).toEqual([]);
+      // Once more, with no time at all.
+      await rig.world.run(a.manager.close(limit.signal), 1_000);
+      expect(rig.world.clock.now() - start).toBe(afterMs);
+    },
+  );
+
   test.each([
-    ['dialled', 5],
-    ['asked who it is', 25],
-  ])('while the relay is %s: at once', async (_what, ms) => {
+    ['dialled', 5, 0],
+    // The connection is there: it ends as others do, with an answer.
+    ['asked who it is', 25, 20],
+  ])('while the relay is %s: at once', async (_what, ms, tookMs) => {
     const relay = rig.addRelay('http://one.example/');
     const a = rig.addPeer();
     a.manager.setHome(relay.url);
     await rig.run(ms);
     const start = rig.world.clock.now();
     await a.close();
-    expect(rig.world.clock.now()).toBe(start);
+    expect(rig.world.clock.now() - start).toBe(tookMs);
     expect(a.stateOf(relay)).toBeUndefined();
   });
 

@@ -49,6 +49,7 @@ export class SimRelaySocket implements RelaySocket {
   #isPaused = false;
   #isClosed = false;
   #closing: { readonly code: number; readonly reason: string } | undefined;
+  #isSaid = false;
 
   constructor(
     clock: SimClock,
@@ -85,10 +86,9 @@ export class SimRelaySocket implements RelaySocket {
       this.#later(() => this.peer.#arrive(data));
     }
     const closing = this.#closing;
-    if (closing === undefined) return;
-    this.#closing = undefined;
+    if (closing === undefined || this.#isSaid) return;
+    this.#isSaid = true;
     this.#later(() => this.peer.#handleClose(closing));
-    this.#finish(undefined);
   }
 
   /** After everything that was sent before. Lost when the line is dead. */
@@ -138,8 +138,11 @@ export class SimRelaySocket implements RelaySocket {
     this.#pump();
   }
 
+  /** Over once both ends have said so (RFC 6455 §7.1.2): who is told answers. */
   #handleClose(how: { readonly code: number; readonly reason: string }): void {
+    if (this.#isClosed) return;
     this.closedWith = how;
+    if (this.#closing === undefined) this.#later(() => this.peer.#finish(undefined));
     this.#finish(undefined);
   }
 
@@ -168,7 +171,8 @@ export class SimRelaySocket implements RelaySocket {
 class SimLine {
   readonly delayMs: number;
   readonly #relay: SimRelay;
-  #openEnds = 2;
+  /** Ends that have not closed. */
+  openEnds = 2;
   isDead = false;
 
   constructor(relay: SimRelay, delayMs: number) {
@@ -185,7 +189,7 @@ class SimLine {
   }
 
   forget(): void {
-    if (--this.#openEnds === 0) this.#relay.lines.delete(this);
+    if (--this.openEnds === 0) this.#relay.lines.delete(this);
   }
 }
 
