@@ -257,11 +257,7 @@ export class Transports {
   }
 }
 
-function bytesOf(
-  batch: readonly { readonly data: Uint8Array }[],
-  start: number,
-  end: number,
-): number {
+function bytesOf(batch: readonly { readonly data: Uint8Array }[], start: number, end: number): number {
   let bytes = 0;
   for (let i = start; i < end; i++) bytes += batch[i]!.data.length;
   return bytes;

@@ -18,8 +18,9 @@ import type { QuicEndpoint } from '../../src/quic/endpoint.ts';
 import type { Platform } from '../../src/transport/platform.ts';
 import { bindUdp } from '../../src/transport/udp.ts';
 import { RelaySite, SIM_TRUST, type RelaySiteOptions } from './relay-site.ts';
+import { SimCustomNetwork } from './sim-custom.ts';
 import { SimWorld } from './sim-platform.ts';
-import { delay, type LinkPart, type SimHost } from './sim-network.ts';
+import { delay, type LinkPart, type NatKind, type SimHost } from './sim-network.ts';
 
 /** The protocol of scenarios that do not care. */
 export const ALPN = 'test';
@@ -30,10 +31,14 @@ const SIM_LIMIT_MS = 15 * 60_000;
 /** One way of a simulated link unless told otherwise, ms. */
 const SIM_DELAY_MS = 10;
 
-/** Two endpoints and the connection between them. */
-export interface Pair {
+/** One that dials, one that accepts. */
+export interface PairOfEndpoints {
   readonly client: Endpoint;
   readonly server: Endpoint;
+}
+
+/** Two endpoints and the connection between them. */
+export interface Pair extends PairOfEndpoints {
   /** The side that dialled. */
   readonly ours: Connection;
   /** The side that accepted. */
@@ -89,9 +94,13 @@ export abstract class Place {
   }
 
   /** Connects two endpoints. */
-  async dial(client: Endpoint, server: Endpoint): Promise<{ ours: Connection; theirs: Connection }> {
+  async dial(
+    client: Endpoint,
+    server: Endpoint,
+    addr = this.addrOf(server),
+  ): Promise<{ ours: Connection; theirs: Connection }> {
     const accepted = this.acceptOn(server);
-    const ours = await client.connect(this.addrOf(server), ALPN, this.wait);
+    const ours = await client.connect(addr, ALPN, this.wait);
     return { ours, theirs: await accepted };
   }
 
@@ -191,8 +200,11 @@ export class Simulated extends Place {
   readonly world: SimWorld;
   readonly hosts: SimHost[] = [];
   readonly relays: RelaySite[] = [];
+  readonly customNetworks: SimCustomNetwork[] = [];
   /** Links of hosts that come. */
   links: readonly LinkPart[] = [delay(SIM_DELAY_MS)];
+  /** What hosts that come are behind: host n is `203.0.113.n` outside. */
+  nat: NatKind | undefined;
 
   constructor(seed: number) {
     super();
@@ -213,7 +225,10 @@ export class Simulated extends Place {
 
   protected override nextPlatform(): Platform {
     const number = this.hosts.length + 1;
-    const host = this.world.addHost(`host ${number}`, `10.0.0.${number}`, { links: this.links });
+    const host = this.world.addHost(`host ${number}`, `10.0.0.${number}`, {
+      links: this.links,
+      ...(this.nat !== undefined && { nat: { kind: this.nat, outsideIp: `203.0.113.${number}` } }),
+    });
     this.hosts.push(host);
     return this.world.platformOf(host);
   }
@@ -223,6 +238,39 @@ export class Simulated extends Place {
     const site = await RelaySite.open(this.world, this.relays.length + 1, options);
     this.relays.push(site);
     return site;
+  }
+
+  /** A network for custom transports. */
+  addCustomNetwork(): SimCustomNetwork {
+    const network = new SimCustomNetwork(this.world.clock);
+    this.customNetworks.push(network);
+    return network;
+  }
+
+  /** The machine that an endpoint of this place runs on. */
+  hostOf(endpoint: Endpoint): SimHost {
+    return this.hosts[this.endpoints.indexOf(endpoint)]!;
+  }
+
+  /** Where an endpoint is reached by relay alone. */
+  relayAddrOf(endpoint: Endpoint): EndpointAddr {
+    return new EndpointAddr(
+      endpoint.id,
+      endpoint.addr.addrs.filter(({ type }) => type === 'relay'),
+    );
+  }
+
+  /** Waits until all of them can be reached by relay. */
+  async online(...endpoints: readonly Endpoint[]): Promise<void> {
+    await Promise.all(endpoints.map((endpoint) => endpoint.online(this.wait)));
+  }
+
+  /** Two endpoints that are online with the same relays. */
+  async relayedPair(sites: readonly RelaySite[], options: PairOptions = {}): Promise<PairOfEndpoints> {
+    const server = await this.serve({ ...this.using(...sites), ...options.server });
+    const client = await this.bind({ ...this.using(...sites), ...options.client });
+    await this.online(server, client);
+    return { client, server };
   }
 
   /** Options of endpoints that use these relays. */
@@ -239,7 +287,8 @@ export class Simulated extends Place {
   protected override checkNothingLeft(): void {
     const { clock, network, openSockets } = this.world;
     // A datagram under way to a socket that is gone is not ours any more, but its timer is the network's.
-    const underWay = network.inFlight + this.relays.reduce((sum, { relay }) => sum + relay.inFlight, 0);
+    const others = [...this.relays.map(({ relay }) => relay), ...this.customNetworks];
+    const underWay = others.reduce((sum, { inFlight }) => sum + inFlight, network.inFlight);
     expect({ timers: clock.pendingTimers - underWay, sockets: openSockets }).toEqual({
       timers: 0,
       sockets: 0,
