@@ -12,6 +12,7 @@ import type { EndpointState } from './actors/endpoint-state.ts';
 import { partsOf } from './actors/internals.ts';
 import type { RemoteInfo } from './actors/remote-info.ts';
 import type { BindOptions } from './actors/bind-plan.ts';
+import { warnWhenCollected } from './actors/unclosed.ts';
 import { deadlineOf, settleWithin, type WaitOptions } from './actors/wait.ts';
 import type { AddressLookups } from './address-lookup.ts';
 import type { AddrFilter, AddressLookup } from './address-lookup/service.ts';
@@ -180,6 +181,11 @@ export class Endpoint {
     });
     const endpoint = new Endpoint(actor, transport);
     partsOf.set(endpoint, { system, log });
+    warnWhenCollected(endpoint, {
+      name: actor.id.toString().slice(0, 10),
+      log,
+      state: () => actor.state,
+    });
     return endpoint;
   }
 
