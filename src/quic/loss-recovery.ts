@@ -81,6 +81,7 @@ export class LossRecovery {
     controller.onAcksDone(now, path.inFlight, appLimited, largest);
     // RFC 9002 §6.2.1: a client must keep backing off until it knows that the server validated its address.
     if (this.#peerValidatedUs()) path.ptoCount = 0;
+    path.unansweredSince = Infinity;
     if (path.stalled) {
       path.stalled = false;
       this.#core.emit({ type: 'pathResumed', path: path.id });
@@ -230,6 +231,7 @@ export class LossRecovery {
         path.lossAt =
           space.sent.lastAckElicitingSentAt + path.ptoGap(core.peerAckDelayMs, core.idleTimeoutMs);
       }
+      this.#watchForStall(path);
       return;
     }
     let lossTime = Infinity;
@@ -256,10 +258,24 @@ export class LossRecovery {
     path.lossAt = path.sendBudget < MIN_INITIAL_DATAGRAM_BYTES ? Infinity : pto;
   }
 
+  /**
+   * Who sends more often than once a PTO puts the PTO off for ever (RFC 9002 §6.2.1), and on one path that is right. With
+   * another path at hand silence must not be masked by our own sending.
+   */
+  #watchForStall(path: Path): void {
+    const { sent } = path.space;
+    if (sent.ackElicitingCount === 0) path.unansweredSince = Infinity;
+    else if (path.unansweredSince === Infinity) path.unansweredSince = sent.lastAckElicitingSentAt;
+    if (!path.stalled && !path.isAmplificationBlocked && this.#core.paths.hasAlternative(path))
+      path.lossAt = Math.min(path.lossAt, path.stallsAt(this.#core.peerAckDelayMs));
+  }
+
   /** The loss timer fired. */
   onLossTimeout(path: Path, now: Millis): void {
     const core = this.#core;
     path.lossAt = Infinity;
+    if (path.stallsAt(core.peerAckDelayMs) <= now && !path.stalled && core.paths.hasAlternative(path))
+      this.#stall(path);
     let hadLossTime = false;
     for (const space of this.#spacesOf(path)) {
       if (space.lossTime > now) {

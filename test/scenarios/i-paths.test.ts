@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { toAddr } from '../../src/base/socket-addr.ts';
 import { MAX_MULTIPATH_PATHS } from '../../src/quic/config.ts';
-import type { FourTuple, PathId } from '../../src/quic/engine.ts';
+import type { FourTuple, PathId, StreamId } from '../../src/quic/engine.ts';
 import { PathError } from '../../src/quic/paths/path-table.ts';
 import { TRANSPORT_CODES } from '../../src/quic/transport-error.ts';
 import { CLIENT_SECOND_IP, Pair, type Connected, type PairOptions } from '../support/pair.ts';
@@ -424,6 +424,25 @@ describe('I13 to I15: measurements and silence', () => {
       pair.end();
     },
   );
+
+  test('D20, the engine: who never stops sending notices the silence as soon', () => {
+    const { pair, both } = connected();
+    pair.openPath(both, {}, 'backup');
+    pair.runFor(1_000);
+    const first = pair.client.addr;
+    pair.client.host.up.dropIf = (datagram) => datagram.from === first;
+    pair.client.host.down.dropIf = (datagram) => datagram.to === first;
+    const ids: StreamId[] = [];
+    // More often than once a PTO, so that no PTO ever fires.
+    for (let ms = 0; ms < 1_000; ms += 10) {
+      ids.push(both.client.sendNew(pair.bytes(100)));
+      pair.runFor(10);
+    }
+    expect(both.client.all('pathStalled').map((event) => event.path)).toEqual([0]);
+    pair.runFor(500);
+    expect(ids.filter((id) => !both.server.isFinished(id))).toEqual([]);
+    pair.end();
+  });
 
   test('I14: observed addresses are reported per path', () => {
     const { pair, both } = connected({ clientNat: 'moderate', transport: { addressDiscovery: 'both' } });

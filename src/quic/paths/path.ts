@@ -88,6 +88,8 @@ export class Path {
   ptoCount = 0;
   /** No acknowledgment for {@link STALL_PTO_COUNT} PTOs: other paths carry the data if there are any. */
   stalled = false;
+  /** Something is unanswered since then; Infinity when nothing is. Unlike the PTO it does not wait for us to fall silent. */
+  unansweredSince: Millis = Infinity;
   /** The application had nothing to send when the window had room. */
   appLimited = false;
   maxIdleMs: Millis | undefined;
@@ -176,11 +178,17 @@ export class Path {
     this.mtu = new MtuDiscovery(this.#config);
     this.ptoCount = 0;
     this.stalled = false;
+    this.unansweredSince = Infinity;
   }
 
   /** RFC 9002 §6.2.1 without back-off, ms; with `ackDelay` for the 1-RTT space. */
   basePto(ackDelayMs: Millis): Millis {
     return this.rtt.ptoBase() + ackDelayMs;
+  }
+
+  /** When the path counts as stalled unless something is acknowledged before; sending more does not put it off. */
+  stallsAt(ackDelayMs: Millis): Millis {
+    return this.unansweredSince + (2 ** STALL_PTO_COUNT - 1) * this.basePto(ackDelayMs);
   }
 
   /** The gap until the next probe, ms: backed off and capped (noq `noq-proto/src/connection/mod.rs`). */
