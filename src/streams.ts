@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { ConnectionActor, StreamListener } from './actors/connection-actor.ts';
+import type { ConnectionActor } from './actors/connection-actor.ts';
 import { deadlineOf, Deferred, WaitQueue, type WaitOptions } from './actors/wait.ts';
 import {
   clampCode,
@@ -34,7 +34,7 @@ export interface BiStream {
 }
 
 /** The sending half of a stream. */
-export class SendStream implements StreamListener {
+export class SendStream {
   /** QUIC stream id. */
   readonly id: StreamId;
   readonly #actor: ConnectionActor;
@@ -268,7 +268,7 @@ export class SendStream implements StreamListener {
 }
 
 /** The receiving half of a stream. */
-export class RecvStream implements StreamListener {
+export class RecvStream {
   /** QUIC stream id. */
   readonly id: StreamId;
   readonly #actor: ConnectionActor;

@@ -18,17 +18,8 @@ import type { ActorSystem } from './actor-system.ts';
 import { ConnectionPaths } from './connection-paths.ts';
 import type { ConnectionListener, EngineDriver } from './engine-driver.ts';
 import type { MappedAddrs } from './mapped-addrs.ts';
+import type { StreamListener } from './stream-listener.ts';
 import { Deferred, WaitQueue } from './wait.ts';
-
-/** What a half of a stream hears. */
-export interface StreamListener {
-  onReady(): void;
-  onStopped?(code: bigint): void;
-  onFinished?(): void;
-  /** Early data was refused: the stream never existed, and another one may get its number. */
-  onZeroRttRejected(): void;
-  onConnectionLost(error: ConnectionError): void;
-}
 
 /** What the remote state of the peer needs to hear. */
 export type ConnectionFact = Extract<
