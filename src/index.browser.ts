@@ -27,7 +27,7 @@ export type { AddrFilter, AddressLookup, LookupAnswer, PublishedData } from './a
 export type { ConnectionInfo, EndpointHooks } from './hooks.ts';
 export type { Hooks, HookVerdict } from './actors/hooks.ts';
 export type { CustomDatagram, CustomSocket, CustomTransport } from './transport/custom.ts';
-export type { MetricName, MetricsView } from './base/metrics.ts';
+export { METRICS, type MetricName, type MetricsView } from './base/metrics.ts';
 export type { NetReport, ProbeKind, RelayLatency } from './net-report/report.ts';
 export {
   Router,
@@ -65,6 +65,7 @@ export type { Logger } from './transport/log.ts';
 export type { QlogFactory, QlogSink } from './quic/qlog.ts';
 export type { KeyLog } from './tls/session.ts';
 export type { HttpRequest, HttpResponse, Platform, ResolveHost } from './transport/platform.ts';
+export { systemPlatform } from '#transport/system-platform';
 export {
   WebSocketError,
   type RelaySocket,
