@@ -13,7 +13,11 @@ function wrapBi({ send, recv }) {
 function tell({ remoteAddr }) {
   return remoteAddr.type === 'relay'
     ? { kind: 'relay', remote: remoteAddr.url.href }
-    : { kind: 'ip', remote: String(remoteAddr.addr ?? remoteAddr) };
+    : { kind: 'ip', remote: remoteAddr.addr.text };
+}
+
+function toPem(der) {
+  return `-----BEGIN CERTIFICATE-----\n${der.match(/.{1,64}/g).join('\n')}\n-----END CERTIFICATE-----\n`;
 }
 
 function wrapConnection(connection) {
@@ -32,11 +36,12 @@ function wrapConnection(connection) {
 }
 
 servePeer({
-  async bind({ relays, quicPort, alpn }) {
+  async bind({ relays, quicPort, roots, alpn }) {
     const endpoint = await Endpoint.bind({
       preset: 'minimal',
       alpns: [alpn],
-      relay: relays.map((url) => ({ url, ...(quicPort !== undefined && { quicPort }) })),
+      relay: relays.map((url) => ({ url, quicPort: quicPort ?? false })),
+      tls: roots && { roots: roots.map(toPem) },
     });
     return {
       id: endpoint.id.toString(),
