@@ -35,6 +35,11 @@ export class Connecting implements PromiseLike<Connection> {
     this.#giveUp = giveUp;
     this.#dial = dial.then((actor) => {
       this.#actor = actor;
+      if (giveUp.signal.aborted) {
+        // While the connection was on its way here.
+        this.#close(actor);
+        throw giveUp.signal.reason;
+      }
       return { actor, connection: new Connection(actor, remoteId) };
     });
     // Who never looks at the outcome must not hear of it as an unhandled rejection.
@@ -80,9 +85,12 @@ export class Connecting implements PromiseLike<Connection> {
     const actor = this.#actor;
     if (actor?.connected.isSettled === true) return;
     this.#giveUp.abort(reason);
-    if (actor === undefined) return;
-    actor.quic.close(0n, new Uint8Array(0), actor.clock.now());
-    actor.wake();
+    if (actor !== undefined) this.#close(actor);
+  }
+
+  #close({ quic, clock, driver }: ConnectionActor): void {
+    quic.close(0n, new Uint8Array(0), clock.now());
+    driver.wake();
   }
 
   async #orConnectError(promise: Promise<void>): Promise<void> {

@@ -10,6 +10,7 @@
 import { fromPromise, type Actor } from 'xstate';
 import type { Clock } from '../base/clock.ts';
 import type { EndpointId } from '../base/endpoint-id.ts';
+import { AddressLookupFailed } from '../base/errors.ts';
 import type { Metrics } from '../base/metrics.ts';
 import { formatRemoteAddr } from '../base/remote-addr.ts';
 import type { Addr } from '../base/socket-addr.ts';
@@ -281,7 +282,10 @@ export class RemoteState {
   }
 
   #onLookupEnd(): void {
-    const error = this.#lookupError;
+    // What was found may have been our own addresses, or relays on an endpoint that uses none.
+    const error =
+      this.#lookupError ??
+      new AddressLookupFailed('AddressLookupFailed.NoResults', 'what was found is of no use to us');
     this.#log(() => `address lookup ended, ${this.#known.size} addresses known`);
     for (const reply of this.#resolves) {
       if (this.#known.size > 0) reply.resolve();
