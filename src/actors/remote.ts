@@ -180,6 +180,12 @@ export class RemoteState {
     this.#handle(command);
     for (const connection of this.#lagging) this.#paths.resync(connection);
     this.#lagging.clear();
+    this.#handled();
+  }
+
+  /** Something was done: is anybody left who needs the peer? */
+  #handled(): void {
+    if (this.#actor.getSnapshot().status !== 'active') return;
     const isIdle = this.#paths.connections.size === 0 && this.#resolves.size === 0;
     this.#actor.send({ type: 'handled', isIdle });
   }
@@ -223,7 +229,11 @@ export class RemoteState {
     this.#insert(addrs, 'app');
     if (this.#known.size > 0) reply.resolve();
     else this.#resolves.add(reply);
-    reply.promise.catch(() => undefined).finally(() => this.#resolves.delete(reply));
+    const forget = (): void => {
+      // Still there: the caller gave up, and may have been the last one.
+      if (this.#resolves.delete(reply)) this.#handled();
+    };
+    reply.promise.then(forget, forget);
     const isPointless = this.#shared.lookup.size === 0 && this.#known.size > 0;
     if (this.#paths.selected === undefined && !isPointless) this.#actor.send({ type: 'lookUp' });
   }
@@ -292,8 +302,7 @@ export class RemoteState {
       else reply.reject(error);
     }
     this.#resolves.clear();
-    // Nobody may wait any more.
-    this.#actor.send({ type: 'handled', isIdle: this.#paths.connections.size === 0 });
+    this.#handled();
   }
 
   #info(): RemoteInfo {
