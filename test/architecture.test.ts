@@ -70,7 +70,7 @@ const allowed: Record<string, readonly string[]> = {
     'actors',
   ],
   inspect: ['base', 'machines', 'inspect', 'type:actors', 'type:transport'],
-  cli: ['(top)', 'cli'],
+  cli: ['(top)', 'cli', 'inspect'],
   '(top)': [
     '(top)',
     'actors',

@@ -1,6 +1,7 @@
 /**
- * The demo: two processes. One prints a ticket, the other dials it; a file goes there and back, and what happened is
- * printed as a table.
+ * The demo: two processes and a relay. One process prints a ticket, the other dials it through the relay. The connection
+ * becomes direct, loses the direct path, goes on over the relay, and becomes direct again, while a file goes there and back.
+ * Each change of the path is printed as it happens; at the end a table says what was measured.
  *
  * @module
  */
@@ -11,41 +12,155 @@ import { stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Endpoint, formatRemoteAddr } from '../index.ts';
+import { parseArgs } from 'node:util';
+import {
+  Endpoint,
+  EndpointAddr,
+  formatRemoteAddr,
+  systemPlatform,
+  type BiStream,
+  type Connection,
+  type Path,
+  type RelayConfig,
+} from '../index.ts';
+import { RelayServer } from '../relay-server.ts';
 import { FILE_ALPN, receiveFile, sendFile } from './file.ts';
-import { formatSize } from './progress.ts';
+import { secretKeyOf } from './identity.ts';
+import { formatSize, say } from './progress.ts';
+import { formatChange, formatTime, Timeline } from './timeline.ts';
+import { UdpSwitch } from './udp-switch.ts';
+import { UserError } from './user-error.ts';
+
+const { clock } = systemPlatform;
 
 const DEFAULT_FILE_BYTES = 64 * 1_024 * 1_024;
+/** A byte goes there and back so often, ms: whatever path there is has something to carry. */
+const PULSE_INTERVAL_MS = 50;
+/** Not behind the bytes of the file: it is to tell of the path. */
+const PULSE_PRIORITY = 1;
+/** UDP is blocked for at least so long, ms. */
+const OUTAGE_MS = 1_500;
+/** How much of the file is back when UDP is blocked. */
+const OUTAGE_AFTER = 0.25;
+/** Any step takes at most so long, ms; all of them far less. */
+const STEP_LIMIT_MS = 15_000;
 
-/** The answering process: takes a file and gives it back. */
-async function answer(folder: string): Promise<void> {
-  const endpoint = await Endpoint.bind({ preset: 'minimal', alpns: [FILE_ALPN] });
-  process.send?.(endpoint.addr.toTicket());
+/** The embedded relay speaks HTTP only, so it has no address discovery. */
+const relayAt = (url: string): RelayConfig => ({ url, quicPort: false });
+
+/** The answering process: echoes one stream; takes a file on another one and gives it back. */
+async function answer(folder: string, relay: string): Promise<void> {
+  const endpoint = await Endpoint.bind({ preset: 'minimal', alpns: [FILE_ALPN], relay: [relayAt(relay)] });
+  // Whoever dials by the relay alone finds us once we are there.
+  await endpoint.online({ timeoutMs: STEP_LIMIT_MS });
+  const { id, addr } = endpoint;
+  // Without the direct addresses: those are for the two to find out.
+  const relayed = addr.relays.map((url) => ({ type: 'relay', url }) as const);
+  process.send?.(new EndpointAddr(id, relayed).toTicket());
   const incoming = await endpoint.accept();
   const connection = await incoming!.accept().connected;
+  const pulse = await connection.acceptBi();
+  pulse.send.priority = PULSE_PRIORITY;
+  const echoing = pulse.recv.readable.pipeTo(pulse.send.writable).catch(() => undefined);
   const { send, recv } = await connection.acceptBi();
   const copy = join(folder, 'there');
   await receiveFile(recv, () => copy);
   await sendFile(send, copy);
   await connection.closed;
+  await echoing;
   await endpoint.close();
   process.disconnect?.();
 }
 
-/** The dialling process: sends a file, gets it back, compares. */
-async function dial(ticket: string, path: string, folder: string): Promise<void> {
-  const endpoint = await Endpoint.bind({ preset: 'minimal' });
-  const connection = await endpoint.connect(ticket, FILE_ALPN, { timeoutMs: 10_000 });
+/** A byte every {@link PULSE_INTERVAL_MS} that is echoed: how long was nothing heard? */
+class Pulse {
+  /** The longest time between two echoes, ms. */
+  longestPauseMs = 0;
+  readonly #stream: BiStream;
+  #timer: unknown;
+  #heardAt = clock.now();
+
+  constructor(stream: BiStream) {
+    this.#stream = stream;
+    stream.send.priority = PULSE_PRIORITY;
+    this.#beat();
+    void this.#listen();
+  }
+
+  #beat(): void {
+    this.#timer = clock.setTimeout(() => this.#beat(), PULSE_INTERVAL_MS);
+    // What cannot be sent is seen by its absence.
+    this.#stream.send.write(Uint8Array.of(0)).catch(() => undefined);
+  }
+
+  async #listen(): Promise<void> {
+    try {
+      for await (const _ of this.#stream.recv) {
+        const now = clock.now();
+        this.longestPauseMs = Math.max(this.longestPauseMs, now - this.#heardAt);
+        this.#heardAt = now;
+      }
+    } catch {
+      // The connection is over.
+    }
+  }
+
+  stop(): void {
+    clock.clearTimeout(this.#timer);
+  }
+}
+
+interface Story {
+  readonly ticket: string;
+  /** URL of the relay. */
+  readonly relay: string;
+  /** What goes there and back. */
+  readonly path: string;
+  readonly folder: string;
+  readonly timeline: Timeline;
+}
+
+/** The dialling process: sends a file, gets it back, loses the direct path meanwhile. */
+async function dial({ ticket, relay, path, folder, timeline }: Story): Promise<void> {
+  const udp = new UdpSwitch();
+  const endpoint = await Endpoint.bind({
+    preset: 'minimal',
+    secretKey: secretKeyOf({}),
+    relay: [relayAt(relay)],
+    platform: udp.platform,
+    inspect: timeline.recorder.inspect,
+  });
+  const connection = await endpoint.connect(ticket, FILE_ALPN, { timeoutMs: STEP_LIMIT_MS });
+  const pulse = new Pulse(await connection.openBi());
+  await timeline.until('direct', STEP_LIMIT_MS);
+
   const { size } = await stat(path);
   const { send, recv } = await connection.openBi();
-  const started = performance.now();
-  const there = await sendFile(send, path, 'there');
+  const started = clock.now();
+  const there = await sendFile(send, path, { label: 'there', connection });
   await send.stopped;
-  const turned = performance.now();
-  const { sha256: back } = await receiveFile(recv, () => join(folder, 'back'), 'back');
-  const ended = performance.now();
+  const turned = clock.now();
+  let left = size * OUTAGE_AFTER;
+  let outage: Promise<void> | undefined;
+  const { sha256: back } = await receiveFile(recv, () => join(folder, 'back'), {
+    label: 'back',
+    connection,
+    onBytes: (bytes) => {
+      left -= bytes;
+      if (left <= 0) outage ??= loseDirectPath(udp, timeline);
+    },
+  });
+  const ended = clock.now();
+  // An empty file brings no bytes.
+  await (outage ?? loseDirectPath(udp, timeline));
+  pulse.stop();
+  const relayedBytes = bytesOf(pathOf(connection, 'relay'));
+  const direct = pathOf(connection, 'ip')!;
   const stats = connection.stats();
-  const path0 = connection.paths.find((each) => each.isSelected)!;
+  const id = connection.remoteId.toString().slice(0, 10);
+  connection.close(0, 'done');
+  await endpoint.close();
+
   const speed = (ms: number): string =>
     `${(size / ms / 1_000).toFixed(1)} MB/s (${(ms / 1_000).toFixed(2)} s)`;
   const share = ((100 * stats.lostPackets) / Math.max(stats.sentPackets, 1)).toFixed(2);
@@ -56,22 +171,43 @@ async function dial(ticket: string, path: string, folder: string): Promise<void>
       isEqual ? `equal, sha256 ${there.slice(0, 16)}…` : `DIFFERENT: ${there} there, ${back} back`,
     ],
     ['there', speed(turned - started)],
-    ['back', speed(ended - turned)],
+    ['back', `${speed(ended - turned)}, UDP blocked meanwhile`],
     [
-      'handshake',
-      `${stats.handshakeMs?.toFixed(1)} ms, ${connection.remoteId.toString().slice(0, 10)} proved its key`,
+      'pause',
+      `${pulse.longestPauseMs.toFixed(0)} ms at most between echoes of a byte sent every ${PULSE_INTERVAL_MS} ms`,
     ],
+    ['handshake', `${stats.handshakeMs?.toFixed(1)} ms, ${id} proved its key`],
     [
       'round trip',
-      `${path0.stats.minRttMs.toFixed(2)} ms at best, ${path0.stats.rttMs.toFixed(2)} ms under load`,
+      `${direct.stats.minRttMs.toFixed(2)} ms at best, ${direct.stats.rttMs.toFixed(2)} ms under load`,
     ],
     ['packets', `${count(stats.sentPackets)} sent, ${count(stats.receivedPackets)} received`],
     ['lost', `${count(stats.lostPackets)} of those sent (${share} %)`],
-    ['path', `${formatRemoteAddr(path0.remoteAddr)}, ${path0.stats.mtu} bytes per datagram`],
+    ['path', `${formatRemoteAddr(direct.remoteAddr)}, ${direct.stats.mtu} bytes per datagram`],
+    ['relay', `${relay} carried ${formatSize(relayedBytes)}`],
   ]);
-  connection.close(0, 'done');
-  await endpoint.close();
   if (!isEqual) process.exitCode = 1;
+}
+
+/** Blocks UDP until the relay carries the data, and a while longer; then waits for the direct path. */
+async function loseDirectPath(udp: UdpSwitch, timeline: Timeline): Promise<void> {
+  const note = (text: string): void => say(`${formatTime(timeline.elapsedMs)}  ${text}`);
+  note('UDP is blocked: datagrams get lost, and nobody is told');
+  udp.isOn = false;
+  const blocked = new Promise<void>((resolve) => void clock.setTimeout(resolve, OUTAGE_MS));
+  await timeline.until('relayed', STEP_LIMIT_MS);
+  await blocked;
+  note('UDP works again');
+  udp.isOn = true;
+  await timeline.until('direct', STEP_LIMIT_MS);
+}
+
+function pathOf(connection: Connection, type: Path['remoteAddr']['type']): Path | undefined {
+  return connection.paths.find(({ remoteAddr }) => remoteAddr.type === type);
+}
+
+function bytesOf(path: Path | undefined): number {
+  return path === undefined ? 0 : path.stats.udpTx.bytes + path.stats.udpRx.bytes;
 }
 
 function count(packets: number): string {
@@ -95,35 +231,73 @@ function firstMessage(child: ChildProcess): Promise<string> {
   });
 }
 
-async function main(): Promise<void> {
-  const [file] = process.argv.slice(2);
-  const folder = mkdtempSync(join(tmpdir(), 'iroh-ts-demo-'));
+/** The answering process; it has a key of its own. */
+function startAnswering(folder: string, relay: string): ChildProcess {
+  const { IROH_SECRET: _, ...env } = process.env;
+  return fork(fileURLToPath(import.meta.url), ['--answer', folder, relay], { env });
+}
+
+interface Arguments {
+  /** What to send; random bytes without. */
+  readonly file: string | undefined;
+  /** Where the recording goes; none without. */
+  readonly record: string | undefined;
+}
+
+/** @throws {UserError} */
+function readArguments(): Arguments {
   try {
-    let path = file;
-    if (path === undefined) {
-      path = join(folder, 'random');
-      writeFileSync(path, randomFillSync(Buffer.allocUnsafe(DEFAULT_FILE_BYTES)));
-    }
-    const { size } = await stat(path);
-    const child = fork(fileURLToPath(import.meta.url), ['--answer', folder]);
-    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
-    const ticket = await firstMessage(child);
-    console.log(
-      [
-        `Process ${child.pid} listens under a key of its own and prints a ticket: the key, and where it can be reached.`,
-        `Process ${process.pid} dials it and sends ${file ?? 'random bytes'} (${formatSize(size)}) there and back.`,
-        `\n  ${ticket}\n`,
-      ].join('\n'),
-    );
-    await dial(ticket, path, folder);
-    if ((await ended) !== 0) process.exitCode = 1;
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
+    const { values, positionals } = parseArgs({
+      options: { record: { type: 'string' } },
+      allowPositionals: true,
+    });
+    return { file: positionals[0], record: values.record };
+  } catch (error) {
+    throw new UserError(`${(error as Error).message}\nusage: npm run demo -- [--record FILE] [FILE]`, error);
   }
 }
 
-const run = process.argv[2] === '--answer' ? answer(process.argv[3]!) : main();
+async function main(): Promise<void> {
+  const { file, record } = readArguments();
+  const folder = mkdtempSync(join(tmpdir(), 'iroh-ts-demo-'));
+  const server = await RelayServer.listen();
+  const relay = server.url.href;
+  let child: ChildProcess | undefined;
+  let timeline: Timeline | undefined;
+  try {
+    const path = file ?? join(folder, 'random');
+    if (file === undefined) writeFileSync(path, randomFillSync(Buffer.allocUnsafe(DEFAULT_FILE_BYTES)));
+    const { size } = await stat(path).catch((error: unknown) => {
+      throw new UserError(`cannot read ${path}`, error);
+    });
+    child = startAnswering(folder, relay);
+    const ended = new Promise<number | null>((resolve) => child!.once('exit', resolve));
+    const ticket = await firstMessage(child);
+    console.log(
+      [
+        `Process ${child.pid} is at a relay and prints a ticket: its key, and the relay; no address of its own.`,
+        `Process ${process.pid} dials it there and sends ${file ?? 'random bytes'} (${formatSize(size)}) there and back.`,
+        `\n  ${ticket}\n`,
+        'How its data travels, and why:\n',
+      ].join('\n'),
+    );
+    timeline = new Timeline((change) => say(formatChange(change)));
+    await dial({ ticket, relay, path, folder, timeline });
+    if ((await ended) !== 0) process.exitCode = 1;
+  } finally {
+    child?.kill();
+    await server.close();
+    rmSync(folder, { recursive: true, force: true });
+    if (record !== undefined && timeline !== undefined) {
+      writeFileSync(record, timeline.recorder.toString());
+      console.log(`The recording is in ${record}.`);
+    }
+  }
+}
+
+const [, , role, ...rest] = process.argv;
+const run = role === '--answer' ? answer(rest[0]!, rest[1]!) : main();
 run.catch((error: unknown) => {
-  console.error(error);
+  console.error(error instanceof UserError ? error.message : error);
   process.exitCode = 1;
 });

@@ -15,7 +15,7 @@ import { finished } from 'node:stream/promises';
 import type { Connection, RecvStream, SendStream } from '../index.ts';
 import { dialTicket, withEndpoint, type KeyOptions } from './identity.ts';
 import { acceptFirst } from './pipe.ts';
-import { formatSize, progressBar } from './progress.ts';
+import { formatSize, progressBar, type ProgressOptions } from './progress.ts';
 import { UserError } from './user-error.ts';
 
 export const FILE_ALPN = 'iroh-ts/file/0';
@@ -31,13 +31,13 @@ export interface FileHeader {
   readonly size: number;
 }
 
-/** Sends a file; returns its SHA-256. @param label - In front of the progress bar; none without. */
-export async function sendFile(send: SendStream, path: string, label?: string): Promise<string> {
+/** Sends a file; returns its SHA-256. @param progress - What the progress bar is about; none without. */
+export async function sendFile(send: SendStream, path: string, progress?: ProgressOptions): Promise<string> {
   const { size } = await stat(path);
   const header: FileHeader = { name: basename(path), size };
   await send.write(Buffer.from(`${JSON.stringify(header)}\n`));
   const hash = createHash('sha256');
-  const bar = progressBar(label, size);
+  const bar = progressBar(size, progress);
   try {
     for await (const chunk of createReadStream(path, {
       highWaterMark: CHUNK_BYTES,
@@ -61,7 +61,7 @@ export async function sendFile(send: SendStream, path: string, label?: string): 
 export async function receiveFile(
   recv: RecvStream,
   path: (header: FileHeader) => string,
-  label?: string,
+  progress?: ProgressOptions,
 ): Promise<{ readonly sha256: string; readonly header: FileHeader }> {
   const { header, rest } = await readHeader(recv);
   const hash = createHash('sha256');
@@ -70,7 +70,7 @@ export async function receiveFile(
   const written = finished(file);
   // A full disk is met where somebody waits for it: below, and at the end.
   written.catch(() => undefined);
-  const bar = progressBar(label, header.size);
+  const bar = progressBar(header.size, progress);
   let left = header.size;
   let tail = Buffer.alloc(0);
   const take = async (chunk: Uint8Array): Promise<void> => {
@@ -144,7 +144,7 @@ export async function send(path: string, options: KeyOptions): Promise<void> {
     const connection = await acceptFirst(endpoint);
     if (connection === undefined) return;
     const { send: stream } = await connection.acceptBi();
-    const sha256 = await sendFile(stream, path, 'sending');
+    const sha256 = await sendFile(stream, path, { label: 'sending', connection });
     // The receiver closes once it has everything.
     const { errorCode } = await connection.closed;
     if (errorCode !== 0) throw new UserError('the receiver left before it had everything');
@@ -176,7 +176,7 @@ export function recv(
             throw new UserError(`${target} exists; choose another --output, or --force`);
           return part();
         },
-        'receiving',
+        { label: 'receiving', connection },
       );
       await rename(part(), target!);
       console.log(`${target} (${formatSize(header.size)})\nsha256 ${sha256}`);

@@ -47,7 +47,7 @@ function readKey(file: string): SecretKey {
   return key;
 }
 
-function secretKeyOf(options: KeyOptions): SecretKey | undefined {
+export function secretKeyOf(options: KeyOptions): SecretKey | undefined {
   if (options.key !== undefined) return readKey(options.key);
   const secret = process.env['IROH_SECRET'];
   return secret === undefined ? undefined : parseKey(secret, 'IROH_SECRET');
