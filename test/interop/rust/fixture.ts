@@ -7,6 +7,8 @@ import { afterAll, afterEach, beforeAll } from '@jest/globals';
 import type { ConnectionActor } from '../../../src/actors/connection-actor.ts';
 import { actorOf } from '../../../src/actors/internals.ts';
 import type { Connection, Endpoint, EndpointOptions, Path } from '../../../src/index.ts';
+import type { TransportConfig } from '../../../src/quic/config.ts';
+import { RawEndpoint, type RawConnection } from './raw-rig.ts';
 import {
   ALPN,
   bindOurs,
@@ -28,11 +30,26 @@ export interface Pair {
   readonly theirs: RustConnection;
 }
 
+/** The same, with an endpoint of ours whose paths are opened and closed by hand. */
+export interface RawPair {
+  readonly our: RawEndpoint;
+  readonly their: RustEndpoint;
+  readonly ours: RawConnection;
+  readonly theirs: RustConnection;
+}
+
+/** What {@link Fixture.rawPair} may be told. */
+export interface RawPairOptions {
+  readonly transport?: Partial<TransportConfig>;
+  /** Sockets of our endpoint. */
+  readonly sockets?: 1 | 2;
+  /** Fields of the peer's `bind`. `layer: 'noq'` gives what iroh's API hides. */
+  readonly their?: Fields;
+}
+
 /** What {@link Fixture.pair} may be told. */
 export interface PairOptions {
   readonly our?: EndpointOptions;
-  /** Sockets of our endpoint. */
-  readonly sockets?: 1 | 2;
   /** Fields of the peer's `bind`. `layer: 'noq'` gives what iroh's API hides. */
   readonly their?: Fields;
 }
@@ -40,9 +57,11 @@ export interface PairOptions {
 /** Makes endpoints and remembers to close them. */
 export interface Fixture {
   readonly peer: RustPeer;
-  our(options?: EndpointOptions, sockets?: 1 | 2): Promise<Endpoint>;
+  our(options?: EndpointOptions): Promise<Endpoint>;
   their(fields?: Fields): Promise<RustEndpoint>;
   pair(dialler: Dialler, options?: PairOptions): Promise<Pair>;
+  raw(transport?: Partial<TransportConfig>, sockets?: 1 | 2): Promise<RawEndpoint>;
+  rawPair(dialler: Dialler, options?: RawPairOptions): Promise<RawPair>;
 }
 
 /** To be called once at the top of a test file. */
@@ -61,8 +80,8 @@ export function useRustPeer(): Fixture {
     get peer() {
       return peer!;
     },
-    our: async (options, sockets) => {
-      const our = await bindOurs(options, sockets);
+    our: async (options) => {
+      const our = await bindOurs(options);
       closers.push(() => our.close());
       return our;
     },
@@ -72,9 +91,22 @@ export function useRustPeer(): Fixture {
       return their;
     },
     pair: async (dialler, options = {}) => {
-      const our = await fixture.our(options.our, options.sockets);
+      const our = await fixture.our(options.our);
       const their = await fixture.their(options.their);
       return { our, their, ...(await connect(dialler, our, their)) };
+    },
+    raw: async (transport, sockets) => {
+      const our = await RawEndpoint.bind(transport, sockets);
+      closers.push(() => our.close());
+      return our;
+    },
+    rawPair: async (dialler, options = {}) => {
+      const our = await fixture.raw(options.transport, options.sockets);
+      const their = await fixture.their(options.their);
+      const [theirs, ours] = await Promise.all(
+        dialler === 'we dial' ? [their.accept(), our.dial(their)] : [their.dial(our), our.accept()],
+      );
+      return { our, their, ours, theirs };
     },
   };
   return fixture;

@@ -173,10 +173,10 @@ export class RustEndpoint {
   }
 
   /** Dials one of ours. */
-  dial(our: Endpoint, fields: Fields = {}, command: 'dial' | 'early' = 'dial'): Promise<RustConnection> {
+  dial(our: Dialable, fields: Fields = {}, command: 'dial' | 'early' = 'dial'): Promise<RustConnection> {
     return this.#connection(command, {
       remote: our.id.toString(),
-      addrs: [loopbackOf(our)],
+      ...(fields['addrs'] === undefined && { addrs: [loopbackOf(our)] }),
       alpn: ALPN,
       ...fields,
     });
@@ -280,18 +280,15 @@ function text(base64: string): string {
   return Buffer.from(base64, 'base64').toString();
 }
 
-/** Binds one of ours on loopback, with a second socket on another loopback address if `sockets` is 2. */
-export function bindOurs(options: EndpointOptions = {}, sockets: 1 | 2 = 1): Promise<Endpoint> {
-  const second = { addr: '127.0.0.2:0', prefixLength: 32, defaultRoute: false };
-  return Endpoint.bind({
-    preset: 'minimal',
-    alpns: [ALPN],
-    bind: ['127.0.0.1:0', ...(sockets === 2 ? [second] : [])],
-    ...options,
-  });
+/** What the peer dials: an endpoint of ours, whole or raw. */
+export type Dialable = Pick<Endpoint, 'id' | 'boundSockets'>;
+
+/** Binds one of ours on loopback. */
+export function bindOurs(options: EndpointOptions = {}): Promise<Endpoint> {
+  return Endpoint.bind({ preset: 'minimal', alpns: [ALPN], bind: ['127.0.0.1:0'], ...options });
 }
 
 /** `ip:port` of our first IPv4 socket. */
-export function loopbackOf(our: Endpoint): string {
+export function loopbackOf(our: Dialable): string {
   return our.boundSockets.find((addr) => addr.ip === '127.0.0.1')!.text;
 }

@@ -235,7 +235,8 @@ pub fn iroh_builder(command: &Command) -> Result<Builder> {
     Ok(builder)
 }
 
-/// `relays: ["https://127.0.0.1:3340"]`; an empty array disables relays. `relayQuicPort` turns address discovery on.
+/// `relays: ["https://127.0.0.1:3340"]`; an empty array disables relays. `relayQuicPort` turns address discovery on,
+/// `relayToken` is shown to them.
 fn relay_mode(command: &Command) -> Result<RelayMode> {
     let urls = command.strings("relays")?;
     if urls.is_empty() {
@@ -245,9 +246,16 @@ fn relay_mode(command: &Command) -> Result<RelayMode> {
         None => None,
         Some(port) => Some(iroh_relay_quic(u16::try_from(port)?)),
     };
+    let token = command.opt_text("relayToken")?;
     let configs = urls
         .iter()
-        .map(|url| Ok(RelayConfig::new(url.parse::<RelayUrl>()?, quic.clone())))
+        .map(|url| {
+            let config = RelayConfig::new(url.parse::<RelayUrl>()?, quic.clone());
+            Ok(match token {
+                Some(token) => config.with_auth_token(token),
+                None => config,
+            })
+        })
         .collect::<Result<Vec<_>>>()?;
     Ok(RelayMode::Custom(RelayMap::from_iter(configs)))
 }

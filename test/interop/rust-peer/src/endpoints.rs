@@ -27,6 +27,7 @@ pub async fn run(peer: &Arc<Peer>, name: &str, command: &Command) -> Option<Resu
         "bind" => bind(peer, command).await,
         "addr" => addr(peer, command).await,
         "online" => online(peer, command).await,
+        "relayStatus" => relay_status(peer, command),
         "setAlpns" => set_alpns(peer, command),
         "dial" => dial(peer, command, false).await,
         "early" => dial(peer, command, true).await,
@@ -172,6 +173,22 @@ async fn online(peer: &Peer, command: &Command) -> Result<Value> {
     Ok(json!({}))
 }
 
+fn relay_status(peer: &Peer, command: &Command) -> Result<Value> {
+    let status = iroh(peer, command)?.home_relay_status().get();
+    Ok(json!({
+        "relays": status
+            .iter()
+            .map(|relay| {
+                json!({
+                    "url": relay.url().to_string(),
+                    "connected": relay.is_connected(),
+                    "lastError": relay.last_error().map(|error| format!("{error:#}")),
+                })
+            })
+            .collect::<Vec<_>>(),
+    }))
+}
+
 fn set_alpns(peer: &Peer, command: &Command) -> Result<Value> {
     let alpns = command.alpns("alpns")?;
     match peer.endpoint(command.number("endpoint")?)? {
@@ -271,8 +288,17 @@ async fn incoming(peer: &Peer, command: &Command) -> Result<Value> {
     let alpns = initial
         .and_then(|initial| initial.alpns())
         .map(|alpns| alpns.flatten().map(|alpn| String::from_utf8_lossy(&alpn).into_owned()).collect::<Vec<_>>());
+    // Only a relay says whose datagrams it brings.
+    let relayed = match &incoming {
+        Incoming::Iroh(incoming) => match incoming.remote_addr() {
+            IncomingAddr::Relay { endpoint_id, .. } => Some(hex(endpoint_id.as_bytes())),
+            _ => None,
+        },
+        Incoming::Noq(_) => None,
+    };
     Ok(json!({
         "incoming": peer.add_incoming(incoming),
+        "relayedId": relayed,
         "remoteAddr": remote,
         "remoteAddrValidated": validated,
         "alpns": alpns,
