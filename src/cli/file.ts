@@ -13,7 +13,14 @@ import { rename, rm, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { finished } from 'node:stream/promises';
 import type { Connection, RecvStream, SendStream } from '../index.ts';
-import { dialTicket, withEndpoint, type KeyOptions } from './identity.ts';
+import {
+  dialTicket,
+  relaysToDialOver,
+  relaysToWaitAt,
+  ticketOf,
+  withEndpoint,
+  type NetworkOptions,
+} from './identity.ts';
 import { acceptFirst } from './pipe.ts';
 import { formatSize, progressBar, type ProgressOptions } from './progress.ts';
 import { UserError } from './user-error.ts';
@@ -132,14 +139,15 @@ export function safeName(name: string): string {
   return last === '' || last === '.' || last === '..' || last.includes('\0') ? 'received' : last;
 }
 
-export async function send(path: string, options: KeyOptions): Promise<void> {
+export async function send(path: string, options: NetworkOptions): Promise<void> {
   const facts = await stat(path).catch((error: unknown) => {
     throw new UserError(`cannot read ${path}`, error);
   });
   if (!facts.isFile()) throw new UserError(`${path} is not a file`);
-  await withEndpoint(options, { alpns: [FILE_ALPN] }, async (endpoint) => {
+  await withEndpoint(options, { alpns: [FILE_ALPN], ...relaysToWaitAt(options) }, async (endpoint) => {
+    const ticket = await ticketOf(endpoint);
     console.error(
-      `offering ${basename(path)} (${formatSize(facts.size)}) to one receiver; on the other machine run:\n\n  npx iroh-ts recv ${endpoint.addr.toTicket()}\n`,
+      `offering ${basename(path)} (${formatSize(facts.size)}) to one receiver; on the other machine run:\n\n  npx iroh-ts recv ${ticket}\n`,
     );
     const connection = await acceptFirst(endpoint);
     if (connection === undefined) return;
@@ -159,11 +167,11 @@ export async function requestFile(connection: Connection): Promise<RecvStream> {
   return answer;
 }
 
-export function recv(
+export async function recv(
   ticket: string,
-  options: KeyOptions & { readonly output?: string; readonly force?: boolean },
+  options: NetworkOptions & { readonly output?: string; readonly force?: boolean },
 ): Promise<void> {
-  return withEndpoint(options, {}, async (endpoint) => {
+  await withEndpoint(options, relaysToDialOver(options, ticket), async (endpoint) => {
     const connection = await dialTicket(endpoint, ticket, FILE_ALPN);
     let target: string | undefined;
     const part = (): string => `${target}.part`;

@@ -1,5 +1,5 @@
 /**
- * The endpoint of a command: its key from a file, from the environment, or new; and its end, by Ctrl-C too.
+ * The endpoint of a command: its key from a file, from the environment, or new; its relays; and its end, by Ctrl-C too.
  *
  * @module
  */
@@ -10,19 +10,28 @@ import {
   EndpointAddr,
   isIrohError,
   ParseError,
+  RelayUrl,
   SecretKey,
   type Connection,
   type EndpointOptions,
 } from '../index.ts';
 import { UserError } from './user-error.ts';
 
-/** Options that all commands share. */
+/** Options that say who a command is. */
 export interface KeyOptions {
   readonly key?: string;
 }
 
+/** Options of all commands that have an endpoint. */
+export interface NetworkOptions extends KeyOptions {
+  /** URLs; false for none. Absent: n0's relays for who waits, the relays of the ticket for who dials. */
+  readonly relay?: readonly string[] | false;
+}
+
 /** How long a dial may take, ms. A peer that is there answers in one round trip. */
 const DIAL_TIMEOUT_MS = 10_000;
+/** How long a command waits for a relay before it prints a ticket without one, ms; as dumbpipe does. */
+const ONLINE_TIMEOUT_MS = 5_000;
 /** How long a command that is ending waits for its peers, ms. */
 const CLOSE_TIMEOUT_MS = 1_000;
 
@@ -53,6 +62,55 @@ export function secretKeyOf(options: KeyOptions): SecretKey | undefined {
   return secret === undefined ? undefined : parseKey(secret, 'IROH_SECRET');
 }
 
+/** Reads the URL of a relay. @throws {UserError} */
+export function parseRelay(text: string): string {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return RelayUrl.parse(text).href;
+  throw new UserError(`${text} is no URL of a relay; one looks like https://relay.example`);
+}
+
+type RelayChoice = Pick<EndpointOptions, 'preset' | 'relay'>;
+
+function chooseRelays({ relay }: NetworkOptions, otherwise: RelayChoice): RelayChoice {
+  if (relay === undefined) return otherwise;
+  return relay === false ? { preset: 'minimal' } : { preset: 'minimal', relay };
+}
+
+/** For who waits for others: without a relay it is found in its own network only. */
+export function relaysToWaitAt(options: NetworkOptions): RelayChoice {
+  return chooseRelays(options, { preset: 'n0' });
+}
+
+/** For who dials: the relays that the other side waits at, and no others. */
+export function relaysToDialOver(options: NetworkOptions, ticket: string): RelayChoice {
+  const { relays } = parseRemote(ticket);
+  return chooseRelays(options, { preset: 'minimal', ...(relays.length > 0 && { relay: relays }) });
+}
+
+/** The ticket of an endpoint, once it is at its relay. Without a relay that answers it says so and has what there is. */
+export async function ticketOf(endpoint: Endpoint): Promise<string> {
+  const isComplete = endpoint.relays.size === 0 || (await isOnline(endpoint));
+  if (endpoint.state !== 'open') throw new UserError('stopped while a relay was waited for');
+  if (!isComplete) console.error('no relay answers: the ticket has the addresses of this machine only');
+  return endpoint.addr.toTicket();
+}
+
+async function isOnline(endpoint: Endpoint): Promise<boolean> {
+  const giveUp = new AbortController();
+  void endpoint.closed.then(() => giveUp.abort());
+  // A report that found none is an answer, too.
+  const subscription = endpoint.netReport$.subscribe((report) => {
+    if (report !== undefined && report.preferredRelay === undefined) giveUp.abort();
+  });
+  try {
+    await endpoint.online({ timeoutMs: ONLINE_TIMEOUT_MS, signal: giveUp.signal });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    subscription.unsubscribe();
+  }
+}
+
 /**
  * Binds an endpoint, runs `body`, and closes the endpoint whatever happens. The first Ctrl-C closes it, so that peers
  * learn of it; a second one ends the process at once.
@@ -62,7 +120,7 @@ export async function withEndpoint(
   more: EndpointOptions,
   body: (endpoint: Endpoint) => Promise<void>,
 ): Promise<void> {
-  const endpoint = await Endpoint.bind({ preset: 'minimal', secretKey: secretKeyOf(options), ...more });
+  const endpoint = await Endpoint.bind({ secretKey: secretKeyOf(options), ...more });
   let stopped: 'SIGINT' | 'SIGTERM' | undefined;
   const stop = (signal: 'SIGINT' | 'SIGTERM'): void => {
     stopped = signal;
@@ -101,7 +159,10 @@ export async function dialTicket(endpoint: Endpoint, text: string, alpn: string)
     return await endpoint.connect(remote, alpn, { timeoutMs: DIAL_TIMEOUT_MS });
   } catch (error) {
     if (isIrohError(error, 'TimeoutError')) {
-      const where = remote.ips.map((addr) => addr.text).join(', ');
+      const where = [
+        ...remote.ips.map((addr) => addr.text),
+        ...remote.relays.map((url) => url.toUrl().host),
+      ].join(', ');
       throw new UserError(
         `no answer from ${id} at ${where} in ${DIAL_TIMEOUT_MS / 1_000} s; is it still listening?`,
         error,
@@ -109,7 +170,9 @@ export async function dialTicket(endpoint: Endpoint, text: string, alpn: string)
     }
     if (isIrohError(error, 'ConnectError.NoAddress'))
       throw new UserError(
-        'this ticket has no IP address, and there are no relays and no address lookup yet',
+        remote.relays.length > 0
+          ? 'this ticket has a relay only, and --no-relay says not to use it'
+          : 'this ticket has no address, and there is no address lookup yet',
         error,
       );
     if (isIrohError(error, 'ConnectError.AuthenticationError'))

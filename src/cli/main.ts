@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
 import { connect, listen } from './pipe.ts';
 import { recv, send } from './file.ts';
+import { parseRelay } from './identity.ts';
 import { relay } from './relay.ts';
 import { connectTcp, listenTcp } from './tcp.ts';
 import { describeTicket } from './ticket.ts';
@@ -24,7 +25,7 @@ const { version } = JSON.parse(readFileSync(new URL('../../package.json', import
 
 const program = new Command('iroh-ts')
   .description(
-    'Join two machines by public key: pipes, TCP ports, files. Encrypted end to end, no server in between.',
+    'Join two machines by public key: pipes, TCP ports, files. Encrypted end to end; directly where that works, else over a relay.',
   )
   .version(version, '-v, --version')
   .helpOption('-h, --help', 'show this help')
@@ -48,36 +49,42 @@ One side listens and prints a ticket; the other side uses it:
   $ iroh-ts connect-tcp --addr localhost:2222 endpoint…
 
 A ticket holds a public key and addresses, no secret; whoever has it may dial.
+Who waits is found at a relay: one that n0 runs for everybody, or one of yours
+(--relay URL), or none (--no-relay). A relay learns who meets whom, no content.
 DEBUG=iroh:* says what happens, QLOGDIR=folder writes a qlog per connection.`,
   );
 
 const command = (name: string, description: string): Command =>
   program.command(name).description(description).helpOption('-h, --help', 'show this help');
 
-const key = (): Option =>
-  new Option('--key <file>', 'secret key file, made if missing (default: IROH_SECRET, else a new key)');
+/** A command that has an endpoint. */
+const networked = (name: string, description: string): Command =>
+  command(name, description)
+    .option('--key <file>', 'secret key file, made if missing (default: IROH_SECRET, else a new key)')
+    .addOption(new Option('--relay <url>', 'a relay to use; may be given several times').argParser(addRelay))
+    .option('--no-relay', 'use no relay, and contact nobody but the other side');
+
+/** `before` is false after `--no-relay`. */
+const addRelay = (url: string, before: readonly string[] | false | undefined): string[] => [
+  ...(before || []),
+  parseRelay(url),
+];
 const TICKET = 'what the other side printed';
 
-command('send', 'offer a file to one receiver').argument('<file>').addOption(key()).action(send);
-command('recv', 'fetch a file that is offered')
+networked('send', 'offer a file to one receiver').argument('<file>').action(send);
+networked('recv', 'fetch a file that is offered')
   .argument('<ticket>', TICKET)
   .option('--output <file>', 'where to write it (default: the name that the sender gave)')
   .option('--force', 'overwrite an existing file')
-  .addOption(key())
   .action(recv);
-command('listen', 'wait for one connection and join it to stdin and stdout').addOption(key()).action(listen);
-command('connect', 'join stdin and stdout to a listener')
-  .argument('<ticket>', TICKET)
-  .addOption(key())
-  .action(connect);
-command('listen-tcp', 'forward connections to a TCP server')
+networked('listen', 'wait for one connection and join it to stdin and stdout').action(listen);
+networked('connect', 'join stdin and stdout to a listener').argument('<ticket>', TICKET).action(connect);
+networked('listen-tcp', 'forward connections to a TCP server')
   .requiredOption('--host <host:port>', 'where the TCP server is')
-  .addOption(key())
   .action(listenTcp);
-command('connect-tcp', 'forward TCP connections to a listener')
+networked('connect-tcp', 'forward TCP connections to a listener')
   .argument('<ticket>', TICKET)
   .requiredOption('--addr <host:port>', 'where to listen; port 0 for any')
-  .addOption(key())
   .action(connectTcp);
 command('relay', 'run a relay server')
   .option('--dev', 'plain HTTP on port 3340')

@@ -7,7 +7,14 @@
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { isIrohError, type BiStream, type Connection, type Endpoint } from '../index.ts';
-import { dialTicket, withEndpoint, type KeyOptions } from './identity.ts';
+import {
+  dialTicket,
+  relaysToDialOver,
+  relaysToWaitAt,
+  ticketOf,
+  withEndpoint,
+  type NetworkOptions,
+} from './identity.ts';
 
 /** ALPN of dumbpipe. */
 export const DUMBPIPE_ALPN = 'DUMBPIPEV0';
@@ -82,11 +89,11 @@ export async function acceptFirst(endpoint: Endpoint): Promise<Connection | unde
   return undefined;
 }
 
-export function listen(options: KeyOptions): Promise<void> {
-  return withEndpoint(options, { alpns: [DUMBPIPE_ALPN] }, async (endpoint) => {
-    console.error(
-      `listening; on the other machine run:\n\n  npx iroh-ts connect ${endpoint.addr.toTicket()}\n`,
-    );
+export function listen(options: NetworkOptions): Promise<void> {
+  const more = { alpns: [DUMBPIPE_ALPN], ...relaysToWaitAt(options) };
+  return withEndpoint(options, more, async (endpoint) => {
+    const ticket = await ticketOf(endpoint);
+    console.error(`listening; on the other machine run:\n\n  npx iroh-ts connect ${ticket}\n`);
     const connection = await acceptFirst(endpoint);
     if (connection === undefined) return;
     await join(connection, await acceptPipe(connection), process.stdin, process.stdout);
@@ -94,8 +101,8 @@ export function listen(options: KeyOptions): Promise<void> {
   });
 }
 
-export function connect(ticket: string, options: KeyOptions): Promise<void> {
-  return withEndpoint(options, {}, async (endpoint) => {
+export async function connect(ticket: string, options: NetworkOptions): Promise<void> {
+  await withEndpoint(options, relaysToDialOver(options, ticket), async (endpoint) => {
     const connection = await dialTicket(endpoint, ticket, DUMBPIPE_ALPN);
     await join(connection, await openPipe(connection), process.stdin, process.stdout);
     process.stdin.destroy();

@@ -7,7 +7,14 @@
 import { once } from 'node:events';
 import { createServer, connect as connectSocket, type AddressInfo, type Socket } from 'node:net';
 import type { Connection } from '../index.ts';
-import { dialTicket, parseRemote, withEndpoint, type KeyOptions } from './identity.ts';
+import {
+  dialTicket,
+  relaysToDialOver,
+  relaysToWaitAt,
+  ticketOf,
+  withEndpoint,
+  type NetworkOptions,
+} from './identity.ts';
 import { acceptPipe, DUMBPIPE_ALPN, join, openPipe } from './pipe.ts';
 import { UserError } from './user-error.ts';
 
@@ -30,7 +37,7 @@ function report(error: unknown): void {
   console.error(error instanceof Error ? error.message : error);
 }
 
-export function listenTcp(options: KeyOptions & { readonly host: string }): Promise<void> {
+export function listenTcp(options: NetworkOptions & { readonly host: string }): Promise<void> {
   const target = parseHost(options.host);
   const forward = async (connection: Connection): Promise<void> => {
     const stream = await acceptPipe(connection);
@@ -53,9 +60,11 @@ export function listenTcp(options: KeyOptions & { readonly host: string }): Prom
       connection.close();
     }
   };
-  return withEndpoint(options, { alpns: [DUMBPIPE_ALPN] }, async (endpoint) => {
+  const more = { alpns: [DUMBPIPE_ALPN], ...relaysToWaitAt(options) };
+  return withEndpoint(options, more, async (endpoint) => {
+    const ticket = await ticketOf(endpoint);
     console.error(
-      `forwarding to ${options.host}; on the other machine run:\n\n  npx iroh-ts connect-tcp --addr 127.0.0.1:9000 ${endpoint.addr.toTicket()}\n`,
+      `forwarding to ${options.host}; on the other machine run:\n\n  npx iroh-ts connect-tcp --addr 127.0.0.1:9000 ${ticket}\n`,
     );
     for await (const incoming of endpoint.incoming()) {
       incoming.accept().connected.then(serve).catch(report);
@@ -63,11 +72,14 @@ export function listenTcp(options: KeyOptions & { readonly host: string }): Prom
   });
 }
 
-export function connectTcp(ticket: string, options: KeyOptions & { readonly addr: string }): Promise<void> {
+export async function connectTcp(
+  ticket: string,
+  options: NetworkOptions & { readonly addr: string },
+): Promise<void> {
   const addr = parseHost(options.addr);
-  // A wrong ticket is told at once, not at the first connection.
-  parseRemote(ticket);
-  return withEndpoint(options, {}, async (endpoint) => {
+  // A wrong ticket is told here, not at the first connection.
+  const relays = relaysToDialOver(options, ticket);
+  await withEndpoint(options, relays, async (endpoint) => {
     const serve = async (socket: Socket): Promise<void> => {
       const dial = dialTicket(endpoint, ticket, DUMBPIPE_ALPN);
       const onBroken = (connection: Connection): void =>

@@ -7,7 +7,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { Endpoint, EndpointAddr, parseAddr, SecretKey } from '../../src/index.ts';
-import { endPrograms, irohTs, ticketOf } from '../support/program.ts';
+import { RelayServer } from '../../src/relay-server.ts';
+import { endPrograms, irohTs, ticketOf, type Program } from '../support/program.ts';
 
 let folder: string;
 
@@ -20,14 +21,18 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
+/** A command that contacts nobody but the other side. */
+const local = (args: readonly string[], options?: Parameters<typeof irohTs>[1]): Program =>
+  irohTs([...args, '--no-relay'], options);
+
 const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
 describe('pipes', () => {
   test('stdin and stdout of both sides are joined, and both end when both have said all', async () => {
     const there = randomBytes(3_000_000);
     const back = randomBytes(2_000_000);
-    const listener = irohTs(['listen']);
-    const dialler = irohTs(['connect', await ticketOf(listener)]);
+    const listener = local(['listen']);
+    const dialler = local(['connect', await ticketOf(listener)]);
     dialler.process.stdin.end(there);
     listener.process.stdin.end(back);
     expect([(await listener.ended()).code, (await dialler.ended()).code]).toEqual([0, 0]);
@@ -36,8 +41,8 @@ describe('pipes', () => {
   });
 
   test('words go through while both sides stay open', async () => {
-    const listener = irohTs(['listen']);
-    const dialler = irohTs(['connect', await ticketOf(listener)]);
+    const listener = local(['listen']);
+    const dialler = local(['connect', await ticketOf(listener)]);
     dialler.process.stdin.write('ping\n');
     await listener.says(/^ping$/m);
     listener.process.stdin.write('pong\n');
@@ -49,7 +54,7 @@ describe('pipes', () => {
 
   test('the protocol is that of dumbpipe: ALPN DUMBPIPEV0, the dialler opens a stream and says hello', async () => {
     const endpoint = await Endpoint.bind({ preset: 'minimal', alpns: ['DUMBPIPEV0'] });
-    const dialler = irohTs(['connect', endpoint.addr.toTicket()]);
+    const dialler = local(['connect', endpoint.addr.toTicket()]);
     const connection = await (await endpoint.accept())!.accept();
     const { send, recv } = await connection.acceptBi();
     dialler.process.stdin.end(', world');
@@ -61,8 +66,8 @@ describe('pipes', () => {
   });
 
   test('a dialler that goes away ends the listener, whose stdin is still open', async () => {
-    const listener = irohTs(['listen']);
-    const dialler = irohTs(['connect', await ticketOf(listener)]);
+    const listener = local(['listen']);
+    const dialler = local(['connect', await ticketOf(listener)]);
     dialler.process.stdin.write('hi\n');
     await listener.says(/^hi$/m);
     dialler.kill('SIGINT');
@@ -82,8 +87,8 @@ describe('TCP', () => {
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
-    const listener = irohTs(['listen-tcp', '--host', `127.0.0.1:${port}`]);
-    const dialler = irohTs(['connect-tcp', '--addr', '127.0.0.1:0', await ticketOf(listener)]);
+    const listener = local(['listen-tcp', '--host', `127.0.0.1:${port}`]);
+    const dialler = local(['connect-tcp', '--addr', '127.0.0.1:0', await ticketOf(listener)]);
     const forwarded = Number((await dialler.says(/listening on 127\.0\.0\.1:(\d+)/))[1]);
     const ask = async (bytes: Uint8Array): Promise<string> => {
       const socket = connect({ port: forwarded, host: '127.0.0.1', allowHalfOpen: true });
@@ -101,8 +106,8 @@ describe('TCP', () => {
   });
 
   test('a server that is not there closes the connection and is reported', async () => {
-    const listener = irohTs(['listen-tcp', '--host', '127.0.0.1:1']);
-    const dialler = irohTs(['connect-tcp', '--addr', '127.0.0.1:0', await ticketOf(listener)]);
+    const listener = local(['listen-tcp', '--host', '127.0.0.1:1']);
+    const dialler = local(['connect-tcp', '--addr', '127.0.0.1:0', await ticketOf(listener)]);
     const forwarded = Number((await dialler.says(/listening on 127\.0\.0\.1:(\d+)/))[1]);
     const socket = connect({ port: forwarded, host: '127.0.0.1' });
     socket.on('error', () => undefined);
@@ -120,8 +125,8 @@ describe('files', () => {
     const source = join(folder, 'holiday.jpg');
     writeFileSync(source, bytes);
     const target = mkdtempSync(join(folder, 'target-'));
-    const sender = irohTs(['send', source]);
-    const receiver = irohTs(['recv', await ticketOf(sender)], { cwd: target });
+    const sender = local(['send', source]);
+    const receiver = local(['recv', await ticketOf(sender)], { cwd: target });
     const received = await receiver.ended();
     const sent = await sender.ended();
     expect([received.stderr, received.code, sent.code]).toEqual(['', 0, 0]);
@@ -136,16 +141,16 @@ describe('files', () => {
     writeFileSync(source, 'new');
     const output = join(folder, 'b.txt');
     writeFileSync(output, 'old');
-    const sender = irohTs(['send', source]);
-    const receiver = irohTs(['recv', '--output', output, await ticketOf(sender)]);
+    const sender = local(['send', source]);
+    const receiver = local(['recv', '--output', output, await ticketOf(sender)]);
     expect(await receiver.ended()).toMatchObject({
       code: 1,
       stderr: `iroh-ts: ${output} exists; choose another --output, or --force\n`,
     });
     expect((await sender.ended()).code).toBe(1);
     expect(readFileSync(output, 'utf8')).toBe('old');
-    const again = irohTs(['send', source]);
-    const forced = irohTs(['recv', '--force', '--output', output, await ticketOf(again)]);
+    const again = local(['send', source]);
+    const forced = local(['recv', '--force', '--output', output, await ticketOf(again)]);
     expect((await forced.ended()).code).toBe(0);
     expect(readFileSync(output, 'utf8')).toBe('new');
   });
@@ -153,7 +158,7 @@ describe('files', () => {
   test('a sender cannot choose folders', async () => {
     const endpoint = await Endpoint.bind({ preset: 'minimal', alpns: ['iroh-ts/file/0'] });
     const target = mkdtempSync(join(folder, 'target-'));
-    const receiver = irohTs(['recv', endpoint.addr.toTicket()], { cwd: target });
+    const receiver = local(['recv', endpoint.addr.toTicket()], { cwd: target });
     const connection = await (await endpoint.accept())!.accept();
     const { send } = await connection.acceptBi();
     const hash = createHash('sha256').update('x').digest();
@@ -183,7 +188,7 @@ describe('files', () => {
   ])('%s leaves nothing behind', async (_what, header, body, complaint) => {
     const endpoint = await Endpoint.bind({ preset: 'minimal', alpns: ['iroh-ts/file/0'] });
     const target = mkdtempSync(join(folder, 'target-'));
-    const receiver = irohTs(['recv', endpoint.addr.toTicket()], { cwd: target });
+    const receiver = local(['recv', endpoint.addr.toTicket()], { cwd: target });
     const connection = await (await endpoint.accept())!.accept();
     const { send } = await connection.acceptBi();
     await send.write(Buffer.from(`${JSON.stringify(header)}\n${body}`));
@@ -194,12 +199,91 @@ describe('files', () => {
   });
 });
 
+describe('relays', () => {
+  let relay: RelayServer;
+
+  beforeEach(async () => {
+    relay = await RelayServer.listen();
+  });
+
+  afterEach(() => relay.close());
+
+  /** A ticket of the same endpoint that names its relays only. */
+  const relayedPart = (ticket: string): string => {
+    const { id, addrs } = EndpointAddr.fromTicket(ticket);
+    return new EndpointAddr(
+      id,
+      addrs.filter(({ type }) => type === 'relay'),
+    ).toTicket();
+  };
+
+  test('a ticket names the relay, and who dials needs no option to use it', async () => {
+    const bytes = randomBytes(500_000);
+    const source = join(folder, 'holiday.jpg');
+    writeFileSync(source, bytes);
+    const sender = irohTs(['send', source, '--relay', relay.url.href]);
+    const ticket = await ticketOf(sender);
+    expect(EndpointAddr.fromTicket(ticket).relays).toEqual([relay.url]);
+    expect(EndpointAddr.fromTicket(ticket).ips.length).toBeGreaterThan(0);
+    const receiver = irohTs(['recv', '--output', join(folder, 'copy'), relayedPart(ticket)]);
+    const received = await receiver.ended();
+    expect([received.stderr, received.code, (await sender.ended()).code]).toEqual(['', 0, 0]);
+    expect(sha256(readFileSync(join(folder, 'copy')))).toBe(sha256(bytes));
+  });
+
+  test('a ticket that names nothing but a relay is of no use without relays', async () => {
+    const listener = irohTs(['listen', '--relay', relay.url.href]);
+    const ticket = relayedPart(await ticketOf(listener));
+    const { code, stderr } = await local(['connect', ticket]).ended();
+    expect([code, stderr]).toEqual([
+      1,
+      'iroh-ts: this ticket has a relay only, and --no-relay says not to use it\n',
+    ]);
+  });
+
+  test('a relay that does not answer is told, and the ticket has what there is', async () => {
+    const { href } = relay.url;
+    await relay.close();
+    const listener = irohTs(['listen', '--relay', href]);
+    const ticket = await ticketOf(listener);
+    expect(listener.stderr).toContain(
+      'no relay answers: the ticket has the addresses of this machine only\n',
+    );
+    const dialler = irohTs(['connect', ticket]);
+    dialler.process.stdin.end('hi');
+    listener.process.stdin.end();
+    expect([(await dialler.ended()).code, (await listener.ended()).stdout]).toEqual([0, 'hi']);
+  });
+
+  test('a URL that is none', async () => {
+    const { code, stderr } = await irohTs(['listen', '--relay', 'relay.example']).ended();
+    expect([code, stderr]).toEqual([
+      1,
+      'iroh-ts: relay.example is no URL of a relay; one looks like https://relay.example\n',
+    ]);
+  });
+
+  test('Ctrl-C while a relay is waited for ends at once', async () => {
+    // Takes connections, and never answers.
+    const silent = createServer();
+    silent.listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const connected = once(silent, 'connection');
+    const { port } = silent.address() as AddressInfo;
+    const listener = irohTs(['listen', '--relay', `http://127.0.0.1:${port}`]);
+    await connected;
+    listener.kill('SIGINT');
+    expect(await listener.ended()).toMatchObject({ code: 130, stderr: '' });
+    silent.close();
+  });
+});
+
 describe('keys', () => {
   test('--key makes a file for its owner only, and uses it again', async () => {
     const key = join(folder, 'key');
     const ids: string[] = [];
     for (let i = 0; i < 2; i++) {
-      const listener = irohTs(['listen', '--key', key]);
+      const listener = local(['listen', '--key', key]);
       ids.push(EndpointAddr.fromTicket(await ticketOf(listener)).id.toString());
       listener.kill('SIGINT');
       expect((await listener.ended()).code).toBe(130);
@@ -212,7 +296,7 @@ describe('keys', () => {
   test('IROH_SECRET is the key, and never printed', async () => {
     const secret = SecretKey.generate();
     const text = Buffer.from(secret.toBytes()).toString('hex');
-    const listener = irohTs(['listen'], { env: { IROH_SECRET: text } });
+    const listener = local(['listen'], { env: { IROH_SECRET: text } });
     expect(EndpointAddr.fromTicket(await ticketOf(listener)).id.equals(secret.publicKey)).toBe(true);
     listener.kill('SIGTERM');
     const { code, stdout, stderr } = await listener.ended();
@@ -221,7 +305,7 @@ describe('keys', () => {
   });
 
   test('a bad key is told without being shown', async () => {
-    const { code, stderr } = await irohTs(['listen'], { env: { IROH_SECRET: 'hunter2' } }).ended();
+    const { code, stderr } = await local(['listen'], { env: { IROH_SECRET: 'hunter2' } }).ended();
     expect([code, stderr]).toEqual([
       1,
       'iroh-ts: IROH_SECRET holds no secret key (64 hex characters, or base32)\n',
@@ -247,7 +331,7 @@ describe('what a person sees', () => {
     const [addr] = gone.boundSockets;
     await gone.close();
     const ticket = new EndpointAddr(gone.id, [{ type: 'ip', addr: addr! }]).toTicket();
-    const { code, stderr } = await irohTs(['connect', ticket]).ended();
+    const { code, stderr } = await local(['connect', ticket]).ended();
     expect(code).toBe(1);
     expect(stderr).toMatch(
       /^iroh-ts: no answer from [0-9a-f]{10} at 127\.0\.0\.1:\d+ in 10 s; is it still listening\?\n$/,
@@ -262,7 +346,7 @@ describe('what a person sees', () => {
     const ticket = new EndpointAddr(SecretKey.generate().publicKey, [
       { type: 'ip', addr: parseAddr(`127.0.0.1:${other.boundSockets[0]!.port}`) },
     ]).toTicket();
-    const { code, stderr } = await irohTs(['connect', ticket]).ended();
+    const { code, stderr } = await local(['connect', ticket]).ended();
     expect(code).toBe(1);
     expect(stderr).toMatch(/^iroh-ts: somebody answered at that address, but it is not [0-9a-f]{10}\n$/);
     await other.close();
@@ -271,10 +355,10 @@ describe('what a person sees', () => {
 
   test('an id alone', async () => {
     const id = SecretKey.generate().publicKey.toString();
-    const { code, stderr } = await irohTs(['connect', id]).ended();
+    const { code, stderr } = await local(['connect', id]).ended();
     expect([code, stderr]).toEqual([
       1,
-      'iroh-ts: this ticket has no IP address, and there are no relays and no address lookup yet\n',
+      'iroh-ts: this ticket has no address, and there is no address lookup yet\n',
     ]);
   });
 
@@ -306,7 +390,7 @@ describe('what a person sees', () => {
   });
 
   test('Ctrl-C ends a listener', async () => {
-    const listener = irohTs(['listen']);
+    const listener = local(['listen']);
     await ticketOf(listener);
     listener.kill('SIGINT');
     expect(await listener.ended()).toMatchObject({ code: 130, stdout: '' });
