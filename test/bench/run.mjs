@@ -4,6 +4,7 @@ import { fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { packetProfile } from './packet-profile.mjs';
+import { median, pair, sleep, start } from './processes.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -11,47 +12,6 @@ const { values, positionals } = parseArgs({
 });
 const runs = Number(values.runs);
 const peers = values.peers.split(',');
-const worker = fileURLToPath(new URL('./worker.mjs', import.meta.url));
-
-function start(role, peer, workload, options, execArgv = ['--expose-gc']) {
-  const child = fork(worker, [role, peer, workload, JSON.stringify(options)], {
-    execArgv: ['--no-deprecation', ...execArgv],
-    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
-  });
-  const next = () =>
-    new Promise((resolve, reject) => {
-      child.once('message', resolve);
-      child.once('exit', (code) => reject(new Error(`${role} of ${peer} ended with code ${code}`)));
-    });
-  const ask = (message) => {
-    const answer = next();
-    child.send(message);
-    return answer;
-  };
-  const end = () =>
-    new Promise((resolve) => {
-      if (child.exitCode !== null) return resolve();
-      child.once('exit', resolve);
-      setTimeout(() => child.kill('SIGKILL'), 10_000).unref();
-    });
-  return { child, next, ask, end };
-}
-
-const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Runs `body(server, client)` with two fresh processes. */
-async function pair(peer, workload, options, body) {
-  const server = start('serve', peer, workload, options);
-  const { address } = await server.next();
-  const client = start('client', peer, workload, options);
-  try {
-    return await body(server, client, address);
-  } finally {
-    if (server.child.connected) server.child.send('close');
-    await Promise.all([server.end(), client.end()]);
-  }
-}
-
 const benches = {
   bulk: {
     unit: 'MB/s',
@@ -177,7 +137,6 @@ const idleCpu = (peer, options) =>
     return ((after.cpuMs - before.cpuMs) / (after.at - before.at)) * 1000;
   });
 
-const median = (list) => [...list].sort((a, b) => a - b)[Math.floor(list.length / 2)];
 const format = (value) => (value >= 1000 ? Math.round(value).toLocaleString('en') : value.toPrecision(3));
 
 const names = positionals.length > 0 ? positionals : [...Object.keys(benches), 'packet-profile'];

@@ -25,6 +25,8 @@ if (role === 'serve') {
   process.on('message', async (message) => {
     if (message === 'sample') {
       process.send({ ...server.counters, rssKiB: rss(), cpuMs: cpuMs(), at: now() });
+    } else if (message === 'count') {
+      process.send({ ...server.counters });
     } else if (message === 'close') {
       await server.close();
       process.disconnect();
@@ -36,7 +38,7 @@ if (role === 'serve') {
     const client = await peer.client(address, options);
     const cpuBefore = cpuMs();
     const result = await workloads[workload](client);
-    process.send({ ...result, cpuMs: cpuMs() - cpuBefore });
+    process.send({ ...result, ...client.counters, cpuMs: cpuMs() - cpuBefore });
     if (result.hold) {
       await new Promise((resolve) => process.once('message', resolve));
     }
@@ -59,6 +61,18 @@ const workloads = {
     }
     await sink.finish();
     return { bytes, stats: connection.stats?.() };
+  },
+
+  /** So many bytes on one stream, 64 KiB writes, until the peer has all. */
+  async transfer(client) {
+    const connection = await client.connect('bench/sink');
+    const sink = await connection.openSink();
+    const chunk = new Uint8Array(65_536).fill(1);
+    const started = now();
+    for (let left = options.bytes; left > 0; left -= chunk.length) await sink.write(chunk);
+    await sink.finish();
+    await sink.acknowledged();
+    return { ms: now() - started };
   },
 
   /** Connect, one 100-byte echo, close; `parallel` at a time, for `seconds` after `warmUpSeconds`. */
