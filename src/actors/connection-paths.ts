@@ -199,6 +199,8 @@ export class ConnectionPaths {
     const path = this.#open.get(id);
     if (path === undefined) return;
     path.state = nextPathState(path.state, transition);
+    // It may have been the way of data all along, for lack of a better one.
+    if (id === this.#selected) path.state = nextPathState(path.state, 'selected');
     this.#changes?.next();
   }
 

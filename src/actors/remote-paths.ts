@@ -144,14 +144,13 @@ export class RemotePaths {
     this.select(reason.type);
   }
 
-  onStalled(connection: ConnectionActor, id: PathId): void {
-    connection.paths.step(id, 'stalled');
-    this.select('stalled');
-  }
-
-  onResumed(connection: ConnectionActor, id: PathId): void {
-    connection.paths.step(id, 'resumed');
-    this.select('resumed');
+  /** A path stalled or was heard again. Which of them the engine knows best: it may have been told late. */
+  onStall(connection: ConnectionActor, id: PathId): void {
+    const info = infoOf(connection, id);
+    if (info === undefined) return;
+    const step = info.stalled ? 'stalled' : 'resumed';
+    connection.paths.step(id, step);
+    this.select(step);
   }
 
   /** Events of the connection were missed: what is open is read again. */
@@ -200,12 +199,13 @@ export class RemotePaths {
     known.on('open', remote, this.#kindOf(remote) === 'relay', clock.now());
   }
 
-  #register(connection: ConnectionActor, { id, remote, local }: PathInfo): void {
+  #register(connection: ConnectionActor, { id, remote, local, stalled }: PathInfo): void {
     const { mapped, metrics, clock } = this.#options;
     // First flights go to an address that is no place; a path leads somewhere.
     if (connection.paths.open.has(id) || mapped.lookup(remote)?.type === 'endpoint') return;
     this.#note(remote);
     connection.paths.opened(id, remote, local);
+    if (stalled) connection.paths.step(id, 'stalled');
     const kind = this.#kindOf(remote);
     metrics.add(countOf(kind, 'added'));
     if (kind === 'relay')
@@ -242,9 +242,14 @@ export class RemotePaths {
     const { policy, selector, log } = this.#options;
     const candidates: PathCandidate[] = [];
     for (const { paths, quic } of this.#connections)
-      for (const { id, remote, local, rttMs, stalled } of quic.paths())
-        if (paths.open.has(id))
-          candidates.push({ remote, local, kind: this.#kindOf(remote), rttMs, isStalled: stalled });
+      for (const { id, remote: to, local: from, rttMs, stalled } of quic.paths()) {
+        const path = paths.open.get(id);
+        if (path === undefined) continue;
+        // Where a path moved to counts once we are told: whatever is selected is a path that we know.
+        const { remote } = path;
+        const local = remote === to ? from : path.local;
+        candidates.push({ remote, local, kind: this.#kindOf(remote), rttMs, isStalled: stalled });
+      }
     if (selector === undefined) return selectPath(candidates, this.#selected, policy);
     try {
       return selectPath(candidates, this.#selected, policy, selector);

@@ -238,7 +238,7 @@ export class RemoteState {
     if (this.#paths.selected === undefined && !isPointless) this.#actor.send({ type: 'lookUp' });
   }
 
-  /** Notes what can be used. Whoever waits for an address has one then. */
+  /** Notes what can be used. */
   #insert(addrs: readonly TransportAddr[], source: string): void {
     const { clock, mapped, directAddrs } = this.#shared;
     for (const each of addrs) {
@@ -247,7 +247,12 @@ export class RemoteState {
       if (addr === undefined || directAddrs.value.some((own) => own.addr === addr)) continue;
       if (this.#known.insert(addr, each.type === 'relay', source, clock.now())) mapped.hold(addr);
     }
-    for (const gone of this.#known.prune()) mapped.release(gone);
+    this.#onInserted();
+  }
+
+  /** Whoever waits for an address has one now. */
+  #onInserted(): void {
+    for (const gone of this.#known.prune()) this.#shared.mapped.release(gone);
     if (this.#known.size === 0) return;
     for (const reply of this.#resolves) reply.resolve();
     this.#resolves.clear();
@@ -297,10 +302,8 @@ export class RemoteState {
       this.#lookupError ??
       new AddressLookupFailed('AddressLookupFailed.NoResults', 'what was found is of no use to us');
     this.#log(() => `address lookup ended, ${this.#known.size} addresses known`);
-    for (const reply of this.#resolves) {
-      if (this.#known.size > 0) reply.resolve();
-      else reply.reject(error);
-    }
+    // Who still waits does so because no address is known.
+    for (const reply of this.#resolves) reply.reject(error);
     this.#resolves.clear();
     this.#handled();
   }
@@ -353,19 +356,16 @@ export class RemoteState {
         this.#paths.onAbandoned(connection, event.path, event.reason);
         break;
       case 'pathStalled':
-        this.#paths.onStalled(connection, event.path);
-        break;
       case 'pathResumed':
-        this.#paths.onResumed(connection, event.path);
+        this.#paths.onStall(connection, event.path);
     }
     this.#holdNew(known);
   }
 
   /** Addresses that connections brought are kept as long as we know them. */
   #holdNew(known: ReadonlySet<Addr>): void {
-    const { mapped } = this.#shared;
-    for (const { addr } of this.#known) if (!known.has(addr)) mapped.hold(addr);
-    for (const gone of this.#known.prune()) mapped.release(gone);
+    for (const { addr } of this.#known) if (!known.has(addr)) this.#shared.mapped.hold(addr);
+    this.#onInserted();
   }
 
   #onSelected(to: PathCandidate | undefined, reason: SelectionReason): void {
@@ -430,9 +430,14 @@ export class RemoteState {
   }
 
   #candidates(connection: ConnectionActor): { local: Addr[]; remote: Addr[] } {
-    const local = this.#shared.directAddrs.value.map(({ addr }) => addr);
+    const { quic } = connection;
+    let local: Addr[] = [];
     let remote: Addr[] = [];
-    ignoringRefusals(() => (remote = connection.quic.remoteNatAddresses()));
+    ignoringRefusals(() => {
+      // What the peer was offered is what a round takes: addresses of this moment may still wait to be.
+      local = quic.localNatAddresses();
+      remote = quic.remoteNatAddresses();
+    });
     return { local, remote: [...new Set([...remote, ...this.#found()])] };
   }
 
