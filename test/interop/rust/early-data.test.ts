@@ -2,9 +2,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { utf8 } from '../../../src/base/bytes.ts';
 import type { Endpoint } from '../../../src/index.ts';
-import { systemPlatform } from '#transport/system-platform';
-import type { Datagram } from '../../../src/quic/engine.ts';
 import type { Platform } from '../../../src/transport/platform.ts';
+import { filtered } from './filtered-sockets.ts';
 import { ask, askUs, connect, echoAll, eventually, useRustPeer } from './fixture.ts';
 import { ALPN, WAIT, type RustConnection, type RustEndpoint } from './rust-peer.ts';
 
@@ -18,26 +17,6 @@ async function visit(dialler: 'we dial' | 'iroh dials', our: Endpoint, their: Ru
   await theirs.serve();
   expect(await ask(ours, 'first contact')).toBe('first contact');
   ours.close();
-}
-
-type Batch = readonly Datagram[];
-
-/** The system's sockets; what arrives passes through `filter`, which hands it on. */
-function filtered(filter: (batch: Batch, deliver: (batch: Batch) => void) => void): Platform {
-  return {
-    ...systemPlatform,
-    bindUdp: async (request) => {
-      const socket = await systemPlatform.bindUdp!(request);
-      return Object.defineProperty(socket, 'onDatagrams', {
-        set(handler: (batch: Batch) => void) {
-          Object.defineProperty(socket, 'onDatagrams', {
-            value: (batch: Batch) => filter(batch, handler),
-          });
-        },
-        configurable: true,
-      });
-    },
-  };
 }
 
 /** Sockets that tell whether a 0-RTT packet has arrived (RFC 9000 §17.2.3). */

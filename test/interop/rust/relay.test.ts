@@ -12,6 +12,7 @@ import { RelayServer, type RelayServerOptions } from '../../../src/relay-server.
 import { sourceChunks, sourceHash } from '../source-bytes.ts';
 import { makeServerCertificate, type TestCertificate } from '../../support/certificates.ts';
 import { ask, askUs, DIALLERS, echoAll, eventually, ipOf, useRustPeer, type Dialler } from './fixture.ts';
+import { cuttable } from './filtered-sockets.ts';
 import { ALPN, loopbackOf, WAIT, type Fields, type RustConnection, type RustEndpoint } from './rust-peer.ts';
 
 const rust = useRustPeer();
@@ -192,6 +193,33 @@ describe.each(DIALLERS)('%s', (dialler) => {
     await theirs.serve();
     expect(await ask(ours, 'hello')).toBe('hello');
     await settled(ours, theirs, DIRECT);
+  });
+
+  test('D20: the direct path goes silent: both go on by the relay', async () => {
+    const relay = await listen();
+    const { platform, cut } = cuttable();
+    const { our, their } = await bothOn(relay, { platform });
+    const { ours, theirs } = await meet(dialler, our, their, relay);
+    await settled(ours, theirs, DIRECT);
+    cut();
+    await theirs.serve();
+    expect(await ask(ours, 'still there?')).toBe('still there?');
+    await settled(ours, theirs, RELAYED);
+    expect(await ask(ours, 'good')).toBe('good');
+  });
+
+  test('F09: the relay restarts: a relayed connection goes on', async () => {
+    const before = await listen();
+    const { our, their } = await bothOn(before, { pathPolicy: 'relay' }, { bind: [] });
+    const { ours, theirs } = await meet(dialler, our, their, before);
+    await theirs.serve();
+    expect(await ask(ours, 'before')).toBe('before');
+    const { chain: cert, key } = certificate;
+    const bind = `127.0.0.1:${before.httpsAddr!.port}`;
+    await before.close();
+    const after = await listen({ tls: { bind, cert, key } });
+    await eventually(() => after.clientCount === 2);
+    expect(await ask(ours, 'after')).toBe('after');
   });
 
   test('F07: a relay that demands a token', async () => {
