@@ -7,10 +7,13 @@
 import type { EndpointAddr } from '../base/endpoint-addr.ts';
 import type { EndpointId } from '../base/endpoint-id.ts';
 import type { Addr } from '../base/socket-addr.ts';
-import { Reply } from '../transport/channel.ts';
+import { InboxClosedError, Reply } from '../transport/channel.ts';
 import type { ConnectionActor } from './connection-actor.ts';
 import type { RemoteInfo } from './remote-info.ts';
 import { RemoteState, type RemoteCommand, type RemoteShared } from './remote.ts';
+
+/** Commands that have an answer. */
+type Question = Extract<RemoteCommand, { readonly reply: unknown }>;
 
 /** All remotes of one endpoint. */
 export class RemoteMap {
@@ -42,7 +45,7 @@ export class RemoteMap {
     const abort = (): void => reply.reject(signal!.reason);
     signal?.addEventListener('abort', abort, { once: true });
     try {
-      await this.#ensure(id).sender(this.#name).send({ type: 'resolve', addrs, reply }, { signal });
+      await this.#send(id, { type: 'resolve', addrs, reply }, signal);
       await reply.promise;
     } finally {
       signal?.removeEventListener('abort', abort);
@@ -53,16 +56,15 @@ export class RemoteMap {
   /** Gives a connection whose handshake is complete to the remote of its peer. Resolves once its paths are registered. */
   async addConnection(id: EndpointId, connection: ConnectionActor): Promise<void> {
     const reply = new Reply<void>();
-    await this.#ensure(id).sender(this.#name).send({ type: 'addConnection', connection, reply });
+    await this.#send(id, { type: 'addConnection', connection, reply });
     await reply.promise;
   }
 
   /** What is known of a peer; undefined when nothing is. */
   async info(id: EndpointId): Promise<RemoteInfo | undefined> {
-    const remote = this.#remotes.get(id.toString());
-    if (remote === undefined) return undefined;
+    if (!this.#remotes.has(id.toString())) return undefined;
     const reply = new Reply<RemoteInfo>();
-    await remote.sender(this.#name).send({ type: 'remoteInfo', reply });
+    await this.#send(id, { type: 'remoteInfo', reply });
     return reply.promise;
   }
 
@@ -74,6 +76,17 @@ export class RemoteMap {
   /** Where datagrams to all addresses of a peer go. */
   targetsOf(id: EndpointId): readonly Addr[] {
     return this.#remotes.get(id.toString())?.targets ?? [];
+  }
+
+  /** Puts a question in. What finds no room until its remote ends goes to the successor. */
+  async #send(id: EndpointId, question: Question, signal?: AbortSignal): Promise<void> {
+    for (;;) {
+      try {
+        return await this.#ensure(id).sender(this.#name).send(question, { signal });
+      } catch (error) {
+        if (!(error instanceof InboxClosedError)) throw error;
+      }
+    }
   }
 
   #ensure(id: EndpointId): RemoteState {
