@@ -70,7 +70,9 @@ describe('at the end of a remote', () => {
   test('E16: a connection that is handed over then is kept by the successor', async () => {
     const rig = new RemoteRig();
     let connected: Promise<unknown> | undefined;
-    atTheEnd(rig, () => (connected = rig.connect('client', V4, OURS)));
+    atTheEnd(rig, () => {
+      connected = rig.connect('client', V4, OURS);
+    });
     await rig.map.resolve(new EndpointAddr(rig.id).withIp(V4), undefined);
     await rig.run(ACTOR_MAX_IDLE_TIMEOUT_MS);
     await connected;
