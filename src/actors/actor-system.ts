@@ -60,8 +60,17 @@ export class ActorSystem {
     return this.#running;
   }
 
-  /** Starts a machine. @param id - Unique among the actors that run, e.g. `remote 8a88e3dd74`. */
-  start<M extends AnyStateMachine>(machine: M, id: string, input: InputFrom<M>): Actor<M> {
+  /**
+   * Starts a machine.
+   * @param id - Unique among the actors that run, e.g. `remote 8a88e3dd74`.
+   * @param prepare - Called with the actor before its first action.
+   */
+  start<M extends AnyStateMachine>(
+    machine: M,
+    id: string,
+    input: InputFrom<M>,
+    prepare?: (actor: Actor<M>) => void,
+  ): Actor<M> {
     const actor = createActor(machine as AnyStateMachine, {
       id,
       input,
@@ -77,6 +86,7 @@ export class ActorSystem {
         this.#onError(id, error);
       },
     });
+    prepare?.(actor);
     return actor.start();
   }
 

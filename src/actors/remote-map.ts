@@ -10,7 +10,8 @@ import type { Addr } from '../base/socket-addr.ts';
 import { InboxClosedError, Reply } from '../transport/channel.ts';
 import type { ConnectionActor } from './connection-actor.ts';
 import type { RemoteInfo } from './remote-info.ts';
-import { RemoteState, type RemoteCommand, type RemoteShared } from './remote.ts';
+import type { RemoteCommand } from './remote-commands.ts';
+import { RemoteState, type RemoteShared } from './remote.ts';
 
 /** Commands that have an answer. */
 type Question = Extract<RemoteCommand, { readonly reply: unknown }>;

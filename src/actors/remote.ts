@@ -19,57 +19,25 @@ import { decidePunch, type PunchAttempt } from '../machines/hole-punching.ts';
 import { KnownAddrs } from '../machines/known-addrs.ts';
 import type { PathCandidate, PathPolicy, PathSelector, SelectionReason } from '../machines/path-selection.ts';
 import { remoteMachine } from '../machines/remote.ts';
-import type { ConnectionEvent } from '../quic/engine.ts';
 import { NatTraversalError } from '../quic/paths/nat-traversal.ts';
-import type { Inbox, Reply, Sender, Watched } from '../transport/channel.ts';
+import type { Inbox, Reply, Watched } from '../transport/channel.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { ConnectionActor } from './connection-actor.ts';
 import type { LookupItem, LookupRegistry } from './lookup-registry.ts';
 import type { MappedAddrs } from './mapped-addrs.ts';
+import {
+  REMOTE_CAPACITIES,
+  REMOTE_LANES,
+  REMOTE_OVERFLOW,
+  type PathFact,
+  type RemoteCommand,
+  type RemoteSender,
+} from './remote-commands.ts';
 import type { RemoteInfo } from './remote-info.ts';
 import { RemotePaths } from './remote-paths.ts';
 
-/** Commands that may wait for one remote; upstream `remote_state.rs`. */
-export const REMOTE_INBOX_CAPACITY = 16;
-/** Facts of the connections that may wait, of each kind; upstream's broadcasts, per connection there. */
-const FACTS_CAPACITY = 32;
 /** Direct paths faster than this are not improved upon, ms; upstream `GOOD_ENOUGH_LATENCY`. */
 export const GOOD_ENOUGH_LATENCY_MS = 10;
-
-/** What happens to the paths of a connection. */
-export type PathFact = Extract<
-  ConnectionEvent,
-  { type: 'pathEstablished' | 'pathAbandoned' | 'pathStalled' | 'pathResumed' | 'pathMigrated' }
->;
-
-/** What is asked of a remote, and what it is told. */
-export type RemoteCommand =
-  /** Is any address known? Answered as soon as one is. */
-  | { readonly type: 'resolve'; readonly addrs: readonly TransportAddr[]; readonly reply: Reply<void> }
-  | { readonly type: 'addConnection'; readonly connection: ConnectionActor; readonly reply: Reply<void> }
-  | { readonly type: 'remoteInfo'; readonly reply: Reply<RemoteInfo> }
-  | { readonly type: 'networkChange'; readonly isMajor: boolean }
-  | { readonly type: 'pathEvent'; readonly connection: ConnectionActor; readonly event: PathFact }
-  /** The peer has other candidates for hole punching. */
-  | { readonly type: 'natCandidates' }
-  | { readonly type: 'connectionClosed'; readonly connection: ConnectionActor }
-  | { readonly type: 'directAddrs' }
-  | { readonly type: 'found'; readonly item: LookupItem };
-
-const OVERFLOW = {
-  resolve: 'wait',
-  addConnection: 'wait',
-  remoteInfo: 'wait',
-  networkChange: 'dropNewest',
-  pathEvent: 'dropNewest',
-  natCandidates: 'dropNewest',
-  connectionClosed: 'wait',
-  directAddrs: 'dropNewest',
-  found: 'wait',
-} as const;
-
-/** How one remote is talked to. */
-export type RemoteSender = Sender<RemoteCommand, typeof OVERFLOW>;
 
 /** What all remotes of an endpoint share. */
 export interface RemoteShared {
@@ -88,10 +56,25 @@ export interface RemoteShared {
 
 /** What an endpoint knows and does about one peer. */
 export class RemoteState {
+  /** Whose body an actor's system belongs to. */
+  static readonly #bodies = new WeakMap<object, RemoteState>();
+  /** One chart for all: each machine of its own would take 40 KiB. */
+  static readonly #machine = remoteMachine.provide({
+    actors: {
+      'look up addresses': fromPromise(({ system, signal }) => RemoteState.#bodyOf(system).#lookUp(signal)),
+    },
+    actions: {
+      'answer waiting resolves': ({ system }) => RemoteState.#bodyOf(system).#onLookupEnd(),
+      'start punch round': ({ system }) => RemoteState.#bodyOf(system).#punch(),
+      'decide about punching': ({ system }) => RemoteState.#bodyOf(system).#considerPunching(),
+      'retry blocked opens': ({ system }) => RemoteState.#bodyOf(system).#paths.retryBlocked(),
+      'check paths': ({ system }) => RemoteState.#bodyOf(system).#check(),
+    },
+  });
   readonly id: EndpointId;
   readonly #name: string;
   readonly #shared: RemoteShared;
-  readonly #inbox: Inbox<RemoteCommand, typeof OVERFLOW>;
+  readonly #inbox: Inbox<RemoteCommand, typeof REMOTE_OVERFLOW>;
   readonly #known = new KnownAddrs();
   readonly #paths: RemotePaths;
   readonly #resolves = new Set<Reply<void>>();
@@ -107,12 +90,12 @@ export class RemoteState {
     this.#shared = shared;
     const short = id.toString().slice(0, 10);
     this.#name = `remote ${short}`;
-    this.#inbox = shared.system.inbox<RemoteCommand, typeof OVERFLOW>({
+    this.#inbox = shared.system.inbox<RemoteCommand, typeof REMOTE_OVERFLOW>({
       name: 'remote commands',
       owner: this.#name,
-      capacities: [REMOTE_INBOX_CAPACITY, FACTS_CAPACITY, 1, FACTS_CAPACITY, 1, 1],
-      lanes: { pathEvent: 1, natCandidates: 2, connectionClosed: 3, directAddrs: 4, found: 5 },
-      overflow: OVERFLOW,
+      capacities: REMOTE_CAPACITIES,
+      lanes: REMOTE_LANES,
+      overflow: REMOTE_OVERFLOW,
       deliver: (command) => this.#deliver(command),
       onDropped: (command) => {
         if (command.type === 'pathEvent') this.#lagging.add(command.connection);
@@ -129,7 +112,9 @@ export class RemoteState {
       onOpenBlocked: () => this.#actor.send({ type: 'openBlocked' }),
       log: (line) => this.#log(line),
     });
-    this.#actor = shared.system.start(this.#machine(), this.#name, { remote: short });
+    this.#actor = shared.system.start(RemoteState.#machine, this.#name, { remote: short }, ({ system }) =>
+      RemoteState.#bodies.set(system, this),
+    );
     const addrsSubscription = shared.directAddrs.subscribe(this.#name, () => {
       // The first value is there before anything could be done about it.
       if (this.#paths.connections.size > 0) this.#inbox.sender('socket').send({ type: 'directAddrs' });
@@ -144,17 +129,8 @@ export class RemoteState {
     this.#actor.subscribe({ complete: end, error: end });
   }
 
-  #machine(): typeof remoteMachine {
-    return remoteMachine.provide({
-      actors: { 'look up addresses': fromPromise(({ signal }) => this.#lookUp(signal)) },
-      actions: {
-        'answer waiting resolves': () => this.#onLookupEnd(),
-        'start punch round': () => this.#punch(),
-        'decide about punching': () => this.#considerPunching(),
-        'retry blocked opens': () => this.#paths.retryBlocked(),
-        'check paths': () => this.#check(),
-      },
-    });
+  static #bodyOf(system: object): RemoteState {
+    return RemoteState.#bodies.get(system)!;
   }
 
   /** For one actor that has something to say. @param from - Its name. */

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { EndpointAddr } from '../../src/base/endpoint-addr.ts';
 import { parseAddr } from '../../src/base/socket-addr.ts';
 import { ACTOR_MAX_IDLE_TIMEOUT_MS } from '../../src/machines/remote.ts';
-import { REMOTE_INBOX_CAPACITY } from '../../src/actors/remote.ts';
+import { REMOTE_INBOX_CAPACITY } from '../../src/actors/remote-commands.ts';
 import { RemoteRig } from '../support/remote-rig.ts';
 import { SimRng } from '../support/sim-rng.ts';
 
