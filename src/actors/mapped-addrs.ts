@@ -87,7 +87,11 @@ export class MappedAddrs {
 
   #of(key: string, subnet: number, make: () => Mapped): Entry {
     const known = this.#byKey.get(key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      // What is in use is forgotten last: a handshake that runs holds nothing yet.
+      if (this.#unheld.delete(known)) this.#unheld.add(known);
+      return known;
+    }
     const entry: Entry = { addr: this.#draw(subnet), key, mapped: make(), holders: 0 };
     this.#byKey.set(key, entry);
     this.#byAddr.set(entry.addr, entry);

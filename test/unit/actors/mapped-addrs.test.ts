@@ -74,4 +74,16 @@ describe('H20: mapped addresses', () => {
     expect(mapped.lookup(held)).toBeDefined();
     expect(mapped.size).toBe(MAX_UNHELD_MAPPED_ADDRS);
   });
+
+  test('an address that is in use stays while others are forgotten: a flood does not cut off who is connecting', () => {
+    const mapped = new MappedAddrs(rng);
+    const used = mapped.ofRelay(relay, id.toBytes());
+    const source = new Uint8Array(32);
+    for (let i = 1; i <= 2 * MAX_UNHELD_MAPPED_ADDRS; i++) {
+      new DataView(source.buffer).setUint32(0, i);
+      mapped.ofRelay(relay, source);
+      if (i % 100 === 0) expect(mapped.ofRelay(relay, id.toBytes())).toBe(used);
+    }
+    expect(mapped.lookup(used)).toBeDefined();
+  });
 });
