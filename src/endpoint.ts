@@ -131,6 +131,8 @@ export class Endpoint {
   readonly #transport: TransportConfig;
   #externalAddrs: ExternalAddrs | undefined;
   #relays: Relays | undefined;
+  /** When it began to close. */
+  #wasOnline = false;
 
   private constructor(actor: EndpointActor, transport: TransportConfig) {
     this.#actor = actor;
@@ -246,10 +248,11 @@ export class Endpoint {
 
   /**
    * Resolves once the home relay passes datagrams on: from then on whoever knows the id and the relay can reach us. Waits for
-   * ever on an endpoint without relays.
+   * ever on an endpoint without relays, and on one that was not online when it began to close.
    * @throws TimeoutError; the signal's reason.
    */
   async online(options: WaitOptions = {}): Promise<void> {
+    if (this.#wasOnline) return;
     const connected = this.homeRelay$.pipe(filter((status) => status?.state === 'connected'));
     let subscription: Subscription | undefined;
     const online = new Promise<void>((resolve) => {
@@ -366,6 +369,7 @@ export class Endpoint {
    * Closes all connections with code 0, waits until their peers know, and frees the sockets. Every call waits for the end.
    */
   close(options: CloseOptions = {}): Promise<void> {
+    if (this.state === 'open') this.#wasOnline = this.homeRelay?.state === 'connected';
     return this.#actor.close(options.timeoutMs);
   }
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { actorOf } from '../../src/actors/internals.ts';
 import { Deferred } from '../../src/actors/wait.ts';
-import { fromUtf8, utf8 } from '../../src/base/bytes.ts';
+import { fromUtf8 } from '../../src/base/bytes.ts';
 import { parseAddr } from '../../src/base/socket-addr.ts';
 import {
   EndpointAddr,
@@ -13,7 +13,7 @@ import {
   type PathEvent,
   type PathSelector,
 } from '../../src/index.ts';
-import { ALPN, failure, simulated, type Simulated } from '../support/endpoints.ts';
+import { ALPN, echo, failure, simulated, type Simulated } from '../support/endpoints.ts';
 
 /** Until every path that there can be is open. */
 const SETTLED_MS = 3_000;
@@ -39,24 +39,6 @@ function selectedOf({ paths }: Connection): Path | undefined {
 /** Kinds of the open paths, the selected one in capitals. */
 function kinds({ paths }: Connection): string[] {
   return paths.map(({ remoteAddr: { type }, isSelected }) => (isSelected ? type.toUpperCase() : type)).sort();
-}
-
-/** Answers every bidirectional stream with what it brings. */
-async function echo(connection: Connection): Promise<void> {
-  for await (const { send, recv } of connection.incomingBi()) {
-    await send.write(await recv.readToEnd(2_000_000));
-    send.finish();
-  }
-}
-
-/** Sends bytes on a new stream, and returns what comes back and how long that took, ms. */
-async function ask(place: Simulated, connection: Connection, bytes = utf8('ping')) {
-  const startedAt = place.clock.now();
-  const { send, recv } = await connection.openBi(place.wait);
-  const isWritten = send.write(bytes).then(() => send.finish());
-  const answer = await recv.readToEnd(2_000_000, place.wait);
-  await isWritten;
-  return { answer, tookMs: place.clock.now() - startedAt };
 }
 
 /** A connection dialled by relay alone that has had the time to become direct. */
@@ -88,7 +70,7 @@ describe('relays and direct paths', () => {
       void echo(theirs);
       const stories = [storyOf(ours), storyOf(theirs)];
       for (let minute = 0; minute < 6; minute++) {
-        expect(fromUtf8((await ask(place, ours)).answer)).toBe('ping');
+        expect(fromUtf8((await place.ask(ours)).answer)).toBe('ping');
         await place.sleep(10_000);
       }
       expect([kinds(ours), kinds(theirs)]).toEqual([['IP'], ['IP']]);
@@ -147,7 +129,7 @@ describe('relays and direct paths', () => {
       const { ours, theirs } = await place.dial(client, server, server.addr);
       void echo(theirs);
       const bytes = new Uint8Array(200_000).fill(7);
-      expect((await ask(place, ours, bytes)).answer).toEqual(bytes);
+      expect((await place.ask(ours, bytes)).answer).toEqual(bytes);
       await place.sleep(20_000);
       expect([kinds(ours), kinds(theirs)]).toEqual([['RELAY'], ['RELAY']]);
       expect(client.metrics().value('holepunch_attempts')).toBe(0);
@@ -203,7 +185,7 @@ describe('relays and direct paths', () => {
       expect(place.clock.now() - startedAt).toBeLessThan(200);
       void echo(theirs);
       await place.sleep(20_000);
-      expect(fromUtf8((await ask(place, ours)).answer)).toBe('ping');
+      expect(fromUtf8((await place.ask(ours)).answer)).toBe('ping');
       expect(kinds(ours)).toEqual(['IP']);
     }),
   );
@@ -246,7 +228,7 @@ describe('relays and direct paths', () => {
       ours.pathEvents$.subscribe((event) => event.type === 'closed' && closed.push(event));
       void echo(theirs);
       await place.sleep(SETTLED_MS);
-      await ask(place, ours, new Uint8Array(50_000));
+      await place.ask(ours, new Uint8Array(50_000));
       ours.close(3);
       await place.sleep(0);
       expect(story).toEqual([
@@ -297,7 +279,7 @@ describe('relays and direct paths', () => {
       const { ours, theirs } = await place.dial(client, server, server.addr);
       void echo(theirs);
       const bytes = new Uint8Array(100_000).fill(9);
-      expect((await ask(place, ours, bytes)).answer).toEqual(bytes);
+      expect((await place.ask(ours, bytes)).answer).toEqual(bytes);
       expect([kinds(ours), kinds(theirs)]).toEqual([['CUSTOM'], ['CUSTOM']]);
       expect(ours.paths[0]).toMatchObject({ remoteAddr: network.addrOf('sandra'), localAddr: undefined });
       expect(client.metrics().value('send_custom')).toBeGreaterThan(100_000);
@@ -398,11 +380,11 @@ describe('relays and direct paths', () => {
       cutDirect(place, client, server)(true);
       const cutAt = place.clock.now();
       const bytes = new Uint8Array(100_000).fill(5);
-      const { answer, tookMs } = await ask(place, ours, bytes);
+      const { answer, tookMs } = await place.ask(ours, bytes);
       expect(answer).toEqual(bytes);
       expect(tookMs).toBeLessThan(2_000);
       while (kinds(ours).includes('ip') || kinds(theirs).includes('ip')) {
-        await ask(place, ours);
+        await place.ask(ours);
         await place.sleep(500);
       }
       expect(place.clock.now() - cutAt).toBeLessThan(16_000);
@@ -462,7 +444,7 @@ describe('what the application says about paths', () => {
       void echo(theirs);
       await place.sleep(SETTLED_MS);
       const before = client.metrics().value('send_relay');
-      await ask(place, ours, new Uint8Array(100_000));
+      await place.ask(ours, new Uint8Array(100_000));
       expect(client.metrics().value('send_relay') - before).toBeGreaterThan(100_000);
       expect(kinds(ours)).toEqual(['RELAY', 'ip']);
       expect([...seen].sort()).toEqual(['ip from 10.0.0.2', 'relay from nowhere']);
@@ -494,7 +476,7 @@ describe('what the application says about paths', () => {
     simulated(async (place) => {
       const { ours, theirs } = await place.connect({ client: { pathSelector: () => undefined } });
       void echo(theirs);
-      expect(fromUtf8((await ask(place, ours)).answer)).toBe('ping');
+      expect(fromUtf8((await place.ask(ours)).answer)).toBe('ping');
       expect(kinds(ours)).toEqual(['ip']);
     }),
   );
@@ -542,13 +524,13 @@ describe('a direct path that is found, lost, and found again', () => {
     simulated(async (place) => {
       const { client, server, ours, theirs } = await becomeDirect(place);
       const cut = cutDirect(place, client, server);
-      await ask(place, ours);
+      await place.ask(ours);
       cut(true);
-      expect((await ask(place, ours)).tookMs).toBeLessThan(1_000);
+      expect((await place.ask(ours)).tookMs).toBeLessThan(1_000);
       // From now on the relay is the way: no probing of the hole holds anything up.
-      expect((await ask(place, ours)).tookMs).toBeLessThan(200);
+      expect((await place.ask(ours)).tookMs).toBeLessThan(200);
       await place.sleep(30_000);
-      expect((await ask(place, ours)).tookMs).toBeLessThan(200);
+      expect((await place.ask(ours)).tookMs).toBeLessThan(200);
       expect([kinds(ours), kinds(theirs)]).toEqual([['RELAY'], ['RELAY']]);
       cut(false);
       await place.sleep(65_000);
@@ -556,7 +538,7 @@ describe('a direct path that is found, lost, and found again', () => {
         ['IP', 'relay'],
         ['IP', 'relay'],
       ]);
-      const { tookMs } = await ask(place, ours);
+      const { tookMs } = await place.ask(ours);
       expect(tookMs).toBeLessThan(60);
     }),
   );
@@ -571,9 +553,9 @@ describe('a direct path that is found, lost, and found again', () => {
         const host = place.hostOf(endpoint);
         place.world.interfacesOf(host).addInterface('eth1', [`10.1.0.${place.hosts.indexOf(host)}`]);
         endpoint.networkChanged();
-        expect((await ask(place, ours)).tookMs).toBeLessThan(1_500);
+        expect((await place.ask(ours)).tookMs).toBeLessThan(1_500);
         await place.sleep(5_000);
-        expect((await ask(place, ours)).tookMs).toBeLessThan(100);
+        expect((await place.ask(ours)).tookMs).toBeLessThan(100);
       }
       expect(client.metrics().value('actor_link_change')).toBe(1);
     }),

@@ -13,6 +13,7 @@ import { expect } from '@jest/globals';
 import { systemPlatform } from '#transport/system-platform';
 import type { Clock, TimerId } from '../../src/base/clock.ts';
 import { actorOf } from '../../src/actors/internals.ts';
+import { utf8 } from '../../src/base/bytes.ts';
 import { Endpoint, EndpointAddr, type Connection, type EndpointOptions } from '../../src/index.ts';
 import type { QuicEndpoint } from '../../src/quic/endpoint.ts';
 import type { Platform } from '../../src/transport/platform.ts';
@@ -30,6 +31,8 @@ export const WAIT = { timeoutMs: 10_000 };
 const SIM_LIMIT_MS = 15 * 60_000;
 /** One way of a simulated link unless told otherwise, ms. */
 const SIM_DELAY_MS = 10;
+
+const MAX_ECHO_BYTES = 2_000_000;
 
 /** One that dials, one that accepts. */
 export interface PairOfEndpoints {
@@ -108,6 +111,19 @@ export abstract class Place {
   async acceptOn(server: Endpoint): Promise<Connection> {
     const incoming = await server.accept(this.wait);
     return incoming!.accept().connected;
+  }
+
+  /** Sends bytes on a new stream to who answers with {@link echo}; returns what comes back, and how long that took, ms. */
+  async ask(
+    connection: Connection,
+    bytes = utf8('ping'),
+  ): Promise<{ readonly answer: Uint8Array; readonly tookMs: number }> {
+    const startedAt = this.clock.now();
+    const { send, recv } = await connection.openBi(this.wait);
+    const written = send.write(bytes).then(() => send.finish());
+    const answer = await recv.readToEnd(MAX_ECHO_BYTES, this.wait);
+    await written;
+    return { answer, tookMs: this.clock.now() - startedAt };
   }
 
   /** Options for waits that should end. */
@@ -293,6 +309,14 @@ export class Simulated extends Place {
       timers: 0,
       sockets: 0,
     });
+  }
+}
+
+/** Answers every bidirectional stream with what it brings, until the connection ends. */
+export async function echo(connection: Connection): Promise<void> {
+  for await (const { send, recv } of connection.incomingBi()) {
+    await send.write(await recv.readToEnd(MAX_ECHO_BYTES));
+    send.finish();
   }
 }
 
