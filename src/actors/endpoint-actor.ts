@@ -342,18 +342,22 @@ export class EndpointActor {
     if (this.state === 'open') this.socket.sender('application').send({ type: 'networkHint' });
   }
 
-  #onNetworkChange({ isMajor, localIps }: NetworkNotice): void {
-    const hint = (_: number, tuple: FourTuple) => ({ recoverable: this.#isRecoverable(tuple, localIps) });
+  #onNetworkChange(notice: NetworkNotice): void {
+    const hint = (_: number, tuple: FourTuple) => ({ recoverable: this.#isRecoverable(tuple, notice) });
     this.engine.handleNetworkChange(hint, this.driver.clock.now());
     this.driver.wake();
-    this.remotes.networkChanged(isMajor);
+    this.remotes.networkChanged(notice.isMajor);
   }
 
   /** Relays are dialled anew by themselves. A custom transport has a network of its own, of which we know nothing. */
-  #isRecoverable({ remote, local }: FourTuple, localIps: ReadonlySet<string>): boolean {
+  #isRecoverable({ remote, local }: FourTuple, { localIps, goneIps }: NetworkNotice): boolean {
     const kind = this.#mapped.kindOf(remote);
     if (kind === 'relay' || kind === 'custom') return kind === 'relay';
-    return local === undefined || isUnspecified(local) || localIps.has(local.ip);
+    if (local !== undefined && !isUnspecified(local)) return localIps.has(local.ip);
+    // Node does not say from which address a packet left. A path that is given up for nothing costs a round trip; one that is
+    // kept for nothing costs 15 s: a peer that has no other reason to doubt it goes on to acknowledge there.
+    for (const ip of goneIps) if (ip.includes(':') === (remote.family === 6)) return false;
+    return true;
   }
 
   // --- dialling -------------------------------------------------------------------------------------------------------------

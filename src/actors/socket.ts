@@ -87,6 +87,8 @@ export interface NetworkNotice {
   readonly isMajor: boolean;
   /** The host's addresses, loopback included: an IP path from another one is lost. */
   readonly localIps: ReadonlySet<string>;
+  /** Those that it had at the notice before, and has no more. */
+  readonly goneIps: ReadonlySet<string>;
 }
 
 /** How a {@link SocketActor} is made. */
@@ -126,6 +128,8 @@ export class SocketActor {
   #monitor: NetworkMonitor | undefined;
   #homeSubscription: Subscription | undefined;
   #home: string | undefined;
+  /** What QUIC knows. */
+  #toldIps: ReadonlySet<string> = new Set();
   #setStopped!: () => void;
   #isStopping = false;
 
@@ -197,6 +201,7 @@ export class SocketActor {
       },
     });
     this.#home = relayManager?.homeRelay.value?.url.href;
+    this.#toldIps = this.#localIps();
     this.#actor = system.start(this.#machine(), this.#name, { endpoint: this.#options.name });
     this.#actor.subscribe({ complete: () => this.#end(), error: () => this.#end() });
     this.#homeSubscription = relayManager?.homeRelay.subscribe(this.#name, (status) => {
@@ -226,9 +231,7 @@ export class SocketActor {
           this.#netReport.set(undefined);
           this.#refresh();
         },
-        'tell QUIC of change': ({ context }) => {
-          this.#options.notifyQuic({ isMajor: context.isPendingMajor, localIps: this.#localIps() });
-        },
+        'tell QUIC of change': ({ context }) => this.#notifyQuic(context.isPendingMajor),
         'end reports': () => void netReporter?.close(),
         'count tick': () => metrics.add('actor_tick_re_stun'),
       },
@@ -255,6 +258,13 @@ export class SocketActor {
   #localIps(): Set<string> {
     const { regular, loopback } = localIps(this.#options.platform.interfaceState());
     return new Set([...regular, ...loopback]);
+  }
+
+  #notifyQuic(isMajor: boolean): void {
+    const localIps = this.#localIps();
+    const goneIps = new Set([...this.#toldIps].filter((ip) => !localIps.has(ip)));
+    this.#toldIps = localIps;
+    this.#options.notifyQuic({ isMajor, localIps, goneIps });
   }
 
   async #rebind(): Promise<void> {

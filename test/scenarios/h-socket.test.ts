@@ -57,6 +57,19 @@ describe('what asks for a report, and what else it does', () => {
       'full report',
     ]);
     expect(rig.notices[0]!.localIps).toEqual(new Set(['192.0.2.7', '198.51.100.7']));
+    expect(rig.notices[0]!.goneIps).toEqual(new Set());
+    await rig.stop();
+  });
+
+  test('NetworkChange, an address went: QUIC is told of it once', async () => {
+    const rig = await started();
+    rig.network.addInterface('wlan0', ['198.51.100.7']);
+    await rig.run(NOTICED_MS);
+    rig.network.removeInterface('wlan0');
+    await rig.run(NOTICED_MS);
+    rig.network.addInterface('eth1', ['203.0.113.7']);
+    await rig.run(NOTICED_MS);
+    expect(rig.notices.map(({ goneIps }) => [...goneIps])).toEqual([[], ['198.51.100.7'], []]);
     await rig.stop();
   });
 

@@ -4,6 +4,8 @@
  * @module
  */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process';
+import { createWriteStream, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import type { Namespace } from './netns.ts';
@@ -15,6 +17,12 @@ export type Fields = Record<string, unknown>;
 const EVENT_WAIT_MS = 30_000;
 /** Lines of standard error that an error tells. */
 const MAX_ERROR_LINES = 40;
+
+/**
+ * `IROH_TS_LAB_LOGS=folder` keeps what every process writes to standard error; with `DEBUG=iroh:*` ours tell what they do, with
+ * `IROH_TS_LAB_REAL_LOG=debug` real ones do.
+ */
+const LOG_FOLDER = process.env['IROH_TS_LAB_LOGS'];
 
 interface Pending {
   readonly cmd: string;
@@ -47,6 +55,11 @@ export class Child {
       this.#errors.push(line);
       if (this.#errors.length > MAX_ERROR_LINES) this.#errors.shift();
     });
+    if (LOG_FOLDER !== undefined) {
+      mkdirSync(LOG_FOLDER, { recursive: true });
+      const file = createWriteStream(join(LOG_FOLDER, `${label.replace(' ', '-')}.log`));
+      process.stderr.pipe(file);
+    }
     process.stdin.on('error', () => undefined);
     this.#exited = new Promise((resolve) => {
       process.on('close', (code, signal) => {

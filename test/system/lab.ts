@@ -17,6 +17,12 @@ import { NAME_PREFIX, Namespace } from './netns.ts';
 /** Which families a network has. */
 export type Families = 'v4' | 'v6' | 'dual';
 
+/**
+ * Without one of its own a bridge takes the lowest address among its ports, so that a router that is added may change it: all
+ * neighbours then send to an address that is nobody's, for 30 s. One is enough, as no bridge is plugged into another.
+ */
+const BRIDGE_MAC = '02:00:00:00:00:01';
+
 let labCount = 0;
 
 /** What a cable does to packets, in each direction. */
@@ -262,7 +268,7 @@ export class Lab {
     const lab = new Lab(name, core);
     await lab.#orClose(() =>
       core.ip(
-        'link add ix type bridge',
+        `link add ix address ${BRIDGE_MAC} type bridge`,
         'link set ix up',
         'addr add 198.18.0.1/16 dev ix',
         'addr add 2001:db8::1/64 dev ix nodad',
@@ -338,7 +344,7 @@ export class Lab {
     );
     await namespace.ip(
       'link set wan up',
-      'link add lan type bridge',
+      `link add lan address ${BRIDGE_MAC} type bridge`,
       'link set lan up',
       ...(router.publicIpv4
         ? [

@@ -2,12 +2,15 @@
 import { createRequire } from 'node:module';
 import { servePeer } from './peer-commands.mjs';
 
-const { Endpoint, EndpointAddr, EndpointId, RelayMap, RelayMode } = createRequire(import.meta.url)(
-  '@number0/iroh',
-);
+const { Endpoint, EndpointAddr, EndpointId, RelayMap, RelayMode, setLogLevel } = createRequire(
+  import.meta.url,
+)('@number0/iroh');
 const READ_BYTES = 65_536;
 /** How often paths are looked at. */
 const POLL_MS = 5;
+
+const logLevel = process.env['IROH_TS_LAB_REAL_LOG'];
+if (logLevel !== undefined) setLogLevel(logLevel[0].toUpperCase() + logLevel.slice(1));
 
 function wrapBi({ send, recv }) {
   return {
