@@ -37,9 +37,7 @@ function readRows(): Row[] {
 }
 
 const rows = readRows();
-const LATER = ['actor system', 'relay and lookup', 'second engine', 'browser'].map(
-  (part) => `later: ${part}`,
-);
+const LATER = ['lookup and port mapping', 'second engine', 'browser'].map((part) => `later: ${part}`);
 
 /** Paths in backticks, those of commands left out. */
 function pathsIn(text: string): string[] {
