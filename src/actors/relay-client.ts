@@ -34,6 +34,9 @@ import {
 import type { ActorSystem } from './actor-system.ts';
 import { RelayConnection, type RelayConnectionListener } from './relay-connection.ts';
 
+/** What is due sooner is due: a timer for less may be one for nothing, again and again. */
+const TIMER_PRECISION_MS = 1;
+
 /** What relay clients take from the platform. */
 export interface RelayPlatform {
   readonly clock: Clock;
@@ -180,8 +183,8 @@ export class RelayClient {
         'note what is sent': () => this.#connection!.watchWrites(),
       },
       guards: {
-        'heard something': () => this.#silenceLimit() > 0,
-        'sent something': () => this.#idleLimit() > 0,
+        'heard something': () => this.#silenceLimit() >= TIMER_PRECISION_MS,
+        'sent something': () => this.#idleLimit() >= TIMER_PRECISION_MS,
         'holds datagrams': () => this.#queue.length > 0,
         'all is taken': () => this.#connection!.endWatch(),
         'some is taken': () => this.#connection!.hasTakenSome,
@@ -374,7 +377,7 @@ export class RelayClient {
 
   #dropStale(): void {
     const now = this.#shared.platform.clock.now();
-    this.#countDropped(this.#queue.dropUntil(now - UNDELIVERABLE_DATAGRAM_TIMEOUT_MS));
+    this.#countDropped(this.#queue.dropUntil(now - UNDELIVERABLE_DATAGRAM_TIMEOUT_MS + TIMER_PRECISION_MS));
   }
 
   #countDropped(count: number): void {

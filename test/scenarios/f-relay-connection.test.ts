@@ -481,6 +481,25 @@ describe('the end', () => {
   });
 });
 
+test('moments between milliseconds: what is due is done, and no timer is set for less than time can show', async () => {
+  const { relay, a } = await atHome();
+  const b = rig.addPeer();
+  const other = rig.addRelay('https://two.example/');
+  for (let i = 1; i <= 60; i++) {
+    if (i % 2 === 0) relay.goDown();
+    else relay.comeUp();
+    for (let j = 0; j < 20; j++) {
+      a.send(relay, b, 'x');
+      a.send(other, b, 'x');
+      await rig.run(700 / (i + j));
+    }
+    await rig.run(60_000 + 1 / i);
+  }
+  relay.comeUp();
+  await rig.run(60_000);
+  expect(a.stateOf(relay)).toBe('connected');
+}, 30_000);
+
 test('each actor is named and watched: an inspector sees the relay and what is said of home, no secret among it', async () => {
   const seen: string[] = [];
   const contexts: string[] = [];

@@ -9,6 +9,9 @@ import type { Clock, Millis, TimerId } from '../../src/base/clock.ts';
 /** Wall-clock time at virtual 0: 2025-06-15T13:46:40Z. */
 export const SIM_EPOCH_MS = 1_750_000_000_000;
 
+/** Timers that fire at one instant after which time is held to stand still. */
+const MAX_TIMERS_PER_INSTANT = 100_000;
+
 class SimTimer {
   readonly at: Millis;
   /** Ties fire in the order of their making. */
@@ -82,9 +85,12 @@ export class SimClock implements Clock {
     return this.#heap[0]?.at;
   }
 
-  /** Moves to `time` and fires every timer due by then, in order; timers that they set for the same time fire too. */
+  /** Moves to `time` and fires every timer due by then, in order; timers that they set for the same time fire too. @throws {Error} when there is no end of those. */
   advanceTo(time: Millis): void {
+    let fired = 0;
     for (let at = this.nextAt(); at !== undefined && at <= time; at = this.nextAt()) {
+      fired = at > this.#now ? 0 : fired + 1;
+      if (fired > MAX_TIMERS_PER_INSTANT) throw new Error(`time stands still at ${at} ms`);
       this.#now = Math.max(this.#now, at);
       const timer = this.#pop();
       const fn = timer.fn!;
