@@ -255,6 +255,7 @@ export class Multipath {
       core.cids.delete(path.id);
     }
     core.paths.remove(path);
+    this.issueCids();
     core.addressDiscovery.onPathDiscarded(path.id);
     core.gone.txDatagrams += path.udpTxDatagrams;
     core.gone.txBytes += path.udpTxBytes;

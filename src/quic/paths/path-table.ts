@@ -15,6 +15,9 @@ import type { Path } from './path.ts';
 /** Largest path id: the protocol carries 32 bits (draft-ietf-quic-multipath §2.1). */
 export const MAX_PATH_ID = 2 ** 32 - 1;
 
+/** Abandoned paths whose state is kept for three PTOs, beyond which no more ids are granted: twice those that may be open. */
+export const MAX_LINGERING_PATHS = 16;
+
 /** A path call that cannot be done. */
 export class PathError extends Error {
   override readonly name = 'PathError';
@@ -44,6 +47,8 @@ export class PathTable {
   localMax: number | undefined;
   /** Highest id that the peer allows. */
   remoteMax: number | undefined;
+  /** Ids that were not granted yet. */
+  #owed = 0;
   maxPathIdPending = false;
   pathsBlockedPending = false;
 
@@ -72,10 +77,13 @@ export class PathTable {
     this.list.sort((a, b) => a.id - b.id);
   }
 
-  /** Forgets a path's state; its id stays used. */
+  /** Forgets a path's state; its id stays used. An id that the peer was still to be granted is granted. */
   remove(path: Path): void {
     this.#byId.delete(path.id);
     this.list.splice(this.list.indexOf(path), 1);
+    if (this.#owed === 0 || this.list.length - this.openCount() > MAX_LINGERING_PATHS) return;
+    this.#owed--;
+    this.#grant();
   }
 
   /** The id that the next path of this side gets: one above all that were used. */
@@ -157,8 +165,16 @@ export class PathTable {
     }
   }
 
-  /** A path is gone for good: its peer may open another (noq raises the limit by one for each). */
+  /**
+   * The peer gave a path up: it may open another (noq raises the limit by one for each). A peer that opens and abandons
+   * faster than paths are forgotten waits until they are.
+   */
   grantOneMore(): void {
+    if (this.list.length - this.openCount() > MAX_LINGERING_PATHS) this.#owed++;
+    else this.#grant();
+  }
+
+  #grant(): void {
     if (this.localMax === undefined || this.localMax >= MAX_PATH_ID) return;
     this.localMax++;
     this.maxPathIdPending = true;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { toAddr } from '../../../../src/base/socket-addr.ts';
 import { DEFAULT_TRANSPORT_CONFIG } from '../../../../src/quic/config.ts';
-import { MAX_PATH_ID, PathTable } from '../../../../src/quic/paths/path-table.ts';
+import { MAX_LINGERING_PATHS, MAX_PATH_ID, PathTable } from '../../../../src/quic/paths/path-table.ts';
 import { MAX_PENDING_RESPONSES, Path } from '../../../../src/quic/paths/path.ts';
 
 const LOCAL = toAddr('10.0.0.1', 1);
@@ -73,6 +73,21 @@ describe('path ids', () => {
     table.grantOneMore();
     expect([table.localMax, table.maxPathIdPending]).toEqual([MAX_PATH_ID, true]);
   });
+});
+
+test('ids that many lingering paths would earn are granted when those are forgotten', () => {
+  const table = new PathTable();
+  table.localMax = 8;
+  const count = MAX_LINGERING_PATHS + 5;
+  const paths = Array.from({ length: count }, (_, id) => newPath(id));
+  for (const path of paths) {
+    table.add(path);
+    abandon(path);
+    table.grantOneMore();
+  }
+  expect(table.localMax).toBe(8 + MAX_LINGERING_PATHS);
+  for (const path of paths) table.remove(path);
+  expect(table.localMax).toBe(8 + count);
 });
 
 describe('the path that carries data', () => {
