@@ -9,7 +9,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { randomFillSync } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
@@ -264,6 +264,13 @@ async function main(): Promise<void> {
   const relay = server.url.href;
   let child: ChildProcess | undefined;
   let timeline: Timeline | undefined;
+  const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
+  const interrupt = (): void => {
+    child?.kill();
+    removeFolder();
+    process.exit(128 + constants.signals.SIGINT);
+  };
+  process.once('SIGINT', interrupt);
   try {
     const path = file ?? join(folder, 'random');
     if (file === undefined) writeFileSync(path, randomFillSync(Buffer.allocUnsafe(DEFAULT_FILE_BYTES)));
@@ -287,7 +294,8 @@ async function main(): Promise<void> {
   } finally {
     child?.kill();
     await server.close();
-    rmSync(folder, { recursive: true, force: true });
+    removeFolder();
+    process.off('SIGINT', interrupt);
     if (record !== undefined && timeline !== undefined) {
       writeFileSync(record, timeline.recorder.toString());
       console.log(`The recording is in ${record}.`);

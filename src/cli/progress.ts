@@ -58,10 +58,15 @@ export function progressBar(total: number, options: ProgressOptions | undefined)
       hideCursor: true,
       noTTYOutput: false,
       barsize: 24,
+      // Ctrl-C is for the command to handle.
+      gracefulExit: false,
     },
     Presets.shades_classic,
   );
   shown = bars;
+  // A command that ends in the midst of it gives the cursor back.
+  const giveUp = (): void => bars.stop();
+  process.once('exit', giveUp);
   const started = performance.now();
   let done = 0;
   const facts = (): { rate: string; path: string } => ({
@@ -81,6 +86,7 @@ export function progressBar(total: number, options: ProgressOptions | undefined)
       // Prints what was said last.
       bars.update();
       bars.stop();
+      process.off('exit', giveUp);
       if (shown === bars) shown = undefined;
     },
   };
