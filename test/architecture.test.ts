@@ -54,7 +54,8 @@ const allowed: Record<string, readonly string[]> = {
   quic: ['base', 'crypto', 'tls', 'quic'],
   relay: ['base', 'crypto', 'relay'],
   'net-report': ['base', 'net-report'],
-  'address-lookup': ['base', 'crypto', 'address-lookup'],
+  dns: ['base', 'dns'],
+  'address-lookup': ['base', 'crypto', 'dns', 'address-lookup'],
   transport: ['base', 'crypto', 'transport', 'type:quic', 'type:tls', 'type:relay'],
   machines: ['base', 'machines', 'type:quic', 'type:relay', 'type:net-report', 'type:address-lookup'],
   actors: [
@@ -65,6 +66,7 @@ const allowed: Record<string, readonly string[]> = {
     'relay',
     'net-report',
     'address-lookup',
+    'dns',
     'transport',
     'machines',
     'actors',
@@ -95,6 +97,7 @@ const packages: Record<string, readonly RegExp[]> = {
   quic: [],
   relay: [/^@noble\/hashes\//],
   'net-report': [],
+  dns: [],
   'address-lookup': [],
   transport: [/^rxjs$/, /^node:/, /^obug$/, /^ws$/],
   machines: [/^xstate$/],
@@ -159,7 +162,7 @@ describe('engines take time, randomness and bytes as arguments', () => {
   };
   test.each(
     rows(
-      within('base', 'tls', 'quic', 'relay', 'net-report', 'address-lookup', 'machines').filter(
+      within('base', 'tls', 'quic', 'relay', 'net-report', 'dns', 'address-lookup', 'machines').filter(
         (file) => file.path !== 'base/clock.ts',
       ),
     ),

@@ -32,6 +32,22 @@ export const ERROR_CODES = {
   'AddressLookupFailed.NoResults': 'No service found an address; `errors` has one LookupError per failure.',
   'LookupError.Failed': 'The service that `provenance` names failed; see `cause`.',
   'LookupError.TimedOut': 'The service that `provenance` names took too long.',
+  'PkarrError.Status': 'The pkarr server answered with `status`.',
+  'PkarrError.TooShort': 'A signed packet that ends early.',
+  'PkarrError.TooLong': 'A signed packet with more than 1,000 bytes of DNS message, received or to be sent.',
+  'PkarrError.Signature': 'A signed packet that its key has not signed.',
+  'PkarrError.Dns': 'A signed packet with something else in it than a DNS message; see `cause`.',
+  'PkarrError.Stale': 'A signed packet that is older than one seen before.',
+  'PkarrError.Future': 'A signed packet with a timestamp more than a day ahead.',
+  'DnsError.Name': 'A name that DNS cannot hold.',
+  'DnsError.TooLong': 'A DNS message, record or string that is longer than it may be.',
+  'DnsError.Malformed': 'A DNS message that breaks the rules: ends early, or has names that lead nowhere.',
+  'DnsError.Mismatch': 'A DNS message that is no answer to what was asked.',
+  'DnsError.Truncated': 'The DNS server cut its answer off.',
+  'DnsError.Refused': 'The DNS server answered with the error `responseCode`.',
+  'DnsError.Status': 'The DNS server answered the HTTP request with `status`.',
+  'DnsError.NoResolver':
+    'There is no system resolver here (browsers), and no server for DNS over HTTPS was given.',
   'ConnectingError.ConnectionError': 'The handshake failed; `cause` is a ConnectionError.',
   'ConnectingError.HandshakeFailure':
     'The peer could not be authenticated; `cause` is an AuthenticationError.',
@@ -213,6 +229,45 @@ export class AddressLookupFailed extends IrohError {
   constructor(code: CodeOf<'AddressLookupFailed'>, message: string, errors: readonly LookupError[] = []) {
     super(code, message);
     this.errors = errors;
+  }
+}
+
+/** Publishing to a pkarr server or asking it failed; cause of a {@link LookupError}. */
+export class PkarrError extends IrohError {
+  declare readonly code: CodeOf<'PkarrError'>;
+  /** Status: of the HTTP response. */
+  readonly status: number | undefined;
+
+  constructor(
+    code: CodeOf<'PkarrError'>,
+    message: string,
+    fields: { readonly status?: number | undefined; readonly cause?: unknown } = {},
+  ) {
+    super(code, message, fields.cause);
+    this.status = fields.status;
+  }
+}
+
+/** Asking DNS failed; cause of a {@link LookupError}. */
+export class DnsError extends IrohError {
+  declare readonly code: CodeOf<'DnsError'>;
+  /** Refused: RFC 1035 §4.1.1, such as 2 for a failure of the server. */
+  readonly responseCode: number | undefined;
+  /** Status: of the HTTP response. */
+  readonly status: number | undefined;
+
+  constructor(
+    code: CodeOf<'DnsError'>,
+    message: string,
+    fields: {
+      readonly responseCode?: number | undefined;
+      readonly status?: number | undefined;
+      readonly cause?: unknown;
+    } = {},
+  ) {
+    super(code, message, fields.cause);
+    this.responseCode = fields.responseCode;
+    this.status = fields.status;
   }
 }
 
