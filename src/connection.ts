@@ -239,10 +239,7 @@ export class Connection {
    * @param code - Application error code, 0 to 2^53 − 1.
    */
   close(code = 0, reason: string | Uint8Array = ''): void {
-    const wireCode = toWireCode(code);
-    const { quic, clock } = this.#actor;
-    quic.close(wireCode, typeof reason === 'string' ? utf8(reason) : reason, clock.now());
-    this.#actor.wake();
+    this.#actor.close(toWireCode(code), typeof reason === 'string' ? utf8(reason) : reason);
   }
 
   /** Closes with code 0. */

@@ -79,6 +79,7 @@ export class ConnectionActor implements ConnectionListener {
   readonly #stoppedUnseen = new Map<StreamId, bigint>();
   #life: Actor<typeof connectionMachine> | undefined;
   #error: ConnectionError | undefined;
+  #isConfirmed = false;
   /** Counts refusals of early data. Streams of before one must not touch those of after it, which reuse their numbers. */
   earlyRejections = 0;
 
@@ -118,6 +119,16 @@ export class ConnectionActor implements ConnectionListener {
   endpointEnded(): void {
     this.#live({ type: 'endpointEnded' });
     this.paths.end();
+  }
+
+  /**
+   * Ends the connection. Before the handshake is confirmed what is due goes out first: without our last message of the handshake
+   * the peer could not read the code and reason (RFC 9000 §10.2.3).
+   */
+  close(code: bigint, reason: Uint8Array): void {
+    if (!this.#isConfirmed) this.driver.transmit();
+    this.quic.close(code, reason, this.clock.now());
+    this.wake();
   }
 
   /** To be called after every command. */
@@ -195,6 +206,9 @@ export class ConnectionActor implements ConnectionListener {
         this.drained.resolve();
         return;
       case 'handshakeConfirmed':
+        this.#isConfirmed = true;
+        this.#live(event);
+        return;
       case 'draining':
         this.#live(event);
         return;

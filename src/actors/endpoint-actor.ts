@@ -308,6 +308,8 @@ export class EndpointActor {
         },
         lookups: () => this.lookup.close(),
         draining: (signal) => {
+          // Connections of this moment owe their peers the end of the handshake, without which those cannot read the rest.
+          this.driver.transmit();
           this.engine.close(0n, new Uint8Array(0), this.driver.clock.now());
           this.driver.flush();
           return this.#allDraining(signal);

@@ -95,24 +95,26 @@ export class EngineDriver {
   flush(): void {
     this.#isFlushDue = false;
     if (this.#isStopped) return;
-    const batch = this.#batch;
-    if (!this.#isBlocked) {
-      batch.length = 0;
-      const count = this.engine.pollTransmits(batch, TRANSMITS_PER_TURN, this.clock.now());
-      if (count > 0) {
-        this.#transports.send(batch);
-        const queued = this.#transports.queued;
-        if (queued === 0) this.engine.releaseTransmits();
-        else if (queued > MAX_QUEUED) this.#isBlocked = true;
-        if (count === TRANSMITS_PER_TURN && !this.#isBlocked) {
-          // More to send, but first look at what arrived.
-          this.#isFlushDue = true;
-          this.clock.defer(this.#onFlush);
-        }
-      }
-    }
+    this.transmit();
     this.#arm();
     this.#dispatch();
+  }
+
+  /** Sends what the engine has. To be followed by {@link wake}. */
+  transmit(): void {
+    if (this.#isStopped || this.#isBlocked) return;
+    const batch = this.#batch;
+    batch.length = 0;
+    const count = this.engine.pollTransmits(batch, TRANSMITS_PER_TURN, this.clock.now());
+    if (count === 0) return;
+    this.#transports.send(batch);
+    const queued = this.#transports.queued;
+    if (queued === 0) this.engine.releaseTransmits();
+    else if (queued > MAX_QUEUED) this.#isBlocked = true;
+    if (count < TRANSMITS_PER_TURN || this.#isBlocked) return;
+    // More to send, but first look at what arrived.
+    this.#isFlushDue = true;
+    this.clock.defer(this.#onFlush);
   }
 
   #arm(): void {

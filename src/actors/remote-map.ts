@@ -46,7 +46,7 @@ export class RemoteMap {
     const abort = (): void => reply.reject(signal!.reason);
     signal?.addEventListener('abort', abort, { once: true });
     try {
-      await this.#send(id, { type: 'resolve', addrs, reply }, signal);
+      this.#ask(id, { type: 'resolve', addrs, reply }, signal);
       await reply.promise;
     } finally {
       signal?.removeEventListener('abort', abort);
@@ -57,7 +57,7 @@ export class RemoteMap {
   /** Gives a connection whose handshake is complete to the remote of its peer. Resolves once its paths are registered. */
   async addConnection(id: EndpointId, connection: ConnectionActor): Promise<void> {
     const reply = new Reply<void>();
-    await this.#send(id, { type: 'addConnection', connection, reply });
+    this.#ask(id, { type: 'addConnection', connection, reply });
     await reply.promise;
   }
 
@@ -65,7 +65,7 @@ export class RemoteMap {
   async info(id: EndpointId): Promise<RemoteInfo | undefined> {
     if (!this.#remotes.has(id.toString())) return undefined;
     const reply = new Reply<RemoteInfo>();
-    await this.#send(id, { type: 'remoteInfo', reply });
+    this.#ask(id, { type: 'remoteInfo', reply });
     return reply.promise;
   }
 
@@ -80,14 +80,16 @@ export class RemoteMap {
   }
 
   /** Puts a question in. What finds no room until its remote ends goes to the successor. */
-  async #send(id: EndpointId, question: Question, signal?: AbortSignal): Promise<void> {
-    for (;;) {
+  #ask(id: EndpointId, question: Question, signal?: AbortSignal): void {
+    const sent = this.#ensure(id).sender(this.#name).send(question, { signal });
+    sent.catch((error: unknown) => {
       try {
-        return await this.#ensure(id).sender(this.#name).send(question, { signal });
-      } catch (error) {
         if (!(error instanceof InboxClosedError)) throw error;
+        this.#ask(id, question, signal);
+      } catch (refusal) {
+        question.reply.reject(refusal);
       }
-    }
+    });
   }
 
   #ensure(id: EndpointId): RemoteState {

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { utf8 } from '../../src/base/bytes.ts';
 import { EndpointAddr, parseAddr, SecretKey, type Connection } from '../../src/index.ts';
 import { endpointIdFromTlsName, endpointTlsName } from '../../src/tls/endpoint-name.ts';
-import { ALPN, engineOf, failure, onLoopback, simulated, WAIT } from '../support/endpoints.ts';
+import { ALPN, endOf, engineOf, failure, onLoopback, simulated, WAIT } from '../support/endpoints.ts';
 
 /** RFC 9001 §4.8: alert no_application_protocol (RFC 7301 §3.2). */
 const NO_APPLICATION_PROTOCOL = BigInt(0x100 + 120);
@@ -211,6 +211,36 @@ describe('a connection', () => {
         code: 'ConnectionError.ApplicationClosed',
         errorCode: 42,
         reason: utf8('thanks, bye!'),
+      });
+    }),
+  );
+
+  test(
+    'B08: so it does when the connection is closed as soon as it is there, by either side',
+    simulated(async (place) => {
+      const server = await place.serve();
+      const client = await place.bind();
+      for (const side of ['client', 'server']) {
+        const accepted = place.acceptOn(server);
+        const dialled = client.connect(place.addrOf(server), ALPN, place.wait);
+        const [first, other] = side === 'client' ? [dialled, accepted] : [accepted, dialled];
+        (await first).close(42, 'thanks, bye!');
+        expect(await endOf(other)).toMatchObject({ errorCode: 42, reason: utf8('thanks, bye!') });
+      }
+    }),
+  );
+
+  test(
+    'B08: an endpoint that closes as soon as its connection is there says so with code 0',
+    simulated(async (place) => {
+      const server = await place.serve();
+      const client = await place.bind();
+      const accepted = place.acceptOn(server);
+      await client.connect(place.addrOf(server), ALPN, place.wait);
+      await client.close();
+      expect(await endOf(accepted)).toMatchObject({
+        code: 'ConnectionError.ApplicationClosed',
+        errorCode: 0,
       });
     }),
   );

@@ -257,6 +257,59 @@ describe('filters', () => {
       await router.shutdown();
     }),
   );
+
+  test(
+    'G06: peers that come by relay are known by their id: one is refused, one hears nothing, others are served',
+    simulated(async (place) => {
+      const site = await place.addRelay();
+      const server = await place.bind(place.using(site));
+      const [refusedPeer, ignored, client] = await Promise.all([
+        place.bind(place.using(site)),
+        place.bind(place.using(site)),
+        place.bind(place.using(site)),
+      ]);
+      await place.online(server, refusedPeer, ignored, client);
+      const router = Router.builder(server)
+        .incomingFilter(({ remoteAddr }) => {
+          if (remoteAddr.type !== 'relay') return 'accept';
+          if (remoteAddr.endpointId.equals(refusedPeer.id)) return 'reject';
+          return remoteAddr.endpointId.equals(ignored.id) ? 'ignore' : 'accept';
+        })
+        .accept(ALPN, echo)
+        .spawn();
+      const addr = place.relayAddrOf(server);
+      expect(await failure(refusedPeer.connect(addr, ALPN, place.wait))).toMatchObject(refused);
+      expect(await failure(ignored.connect(addr, ALPN, { timeoutMs: 500 }))).toMatchObject({
+        code: 'TimeoutError.Elapsed',
+      });
+      expect(await ask(await client.connect(addr, ALPN, place.wait), 'hello')).toBe('hello');
+      await router.shutdown();
+    }),
+  );
+
+  test(
+    'G07: by relay as well, a retry makes an attempt a validated one',
+    simulated(async (place) => {
+      const site = await place.addRelay();
+      const { client, server } = await place.relayedPair([site]);
+      const seen: IncomingInfo[] = [];
+      const router = Router.builder(server)
+        .incomingFilter((incoming) => {
+          seen.push(incoming);
+          return incoming.remoteAddrValidated ? 'accept' : 'retry';
+        })
+        .accept(ALPN, echo)
+        .spawn();
+      const connection = await client.connect(place.relayAddrOf(server), ALPN, place.wait);
+      expect(await ask(connection, 'hello')).toBe('hello');
+      const remoteAddr = { type: 'relay', url: site.relay.url, endpointId: client.id };
+      expect(seen).toEqual([
+        { remoteAddr, localAddr: undefined, remoteAddrValidated: false },
+        { remoteAddr, localAddr: undefined, remoteAddrValidated: true },
+      ]);
+      await router.shutdown();
+    }),
+  );
 });
 
 describe('the end', () => {

@@ -14,7 +14,14 @@ import { systemPlatform } from '#transport/system-platform';
 import type { Clock, TimerId } from '../../src/base/clock.ts';
 import { actorOf } from '../../src/actors/internals.ts';
 import { utf8 } from '../../src/base/bytes.ts';
-import { Endpoint, EndpointAddr, type Connection, type EndpointOptions } from '../../src/index.ts';
+import {
+  ConnectionError,
+  Endpoint,
+  EndpointAddr,
+  type CloseReason,
+  type Connection,
+  type EndpointOptions,
+} from '../../src/index.ts';
 import type { QuicEndpoint } from '../../src/quic/endpoint.ts';
 import type { Platform } from '../../src/transport/platform.ts';
 import { bindUdp } from '../../src/transport/udp.ts';
@@ -328,6 +335,18 @@ export async function failure(promise: PromiseLike<unknown>): Promise<Error & { 
     return error as Error & { code: string };
   }
   throw new Error('expected a failure');
+}
+
+/** Why a connection ended, also when it did before anybody had it. */
+export async function endOf(connection: PromiseLike<Connection>): Promise<CloseReason> {
+  try {
+    return await (
+      await connection
+    ).closed;
+  } catch (error) {
+    if (error instanceof ConnectionError) return error;
+    throw error;
+  }
 }
 
 /** The engine behind a connection. */
