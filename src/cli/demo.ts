@@ -38,8 +38,8 @@ const DEFAULT_FILE_BYTES = 64 * 1_024 * 1_024;
 const PULSE_INTERVAL_MS = 50;
 /** Not behind the bytes of the file: it is to tell of the path. */
 const PULSE_PRIORITY = 1;
-/** UDP is blocked for at least so long, ms. */
-const OUTAGE_MS = 1_500;
+/** UDP stays blocked for so long once the relay carries the data, ms. */
+const RELAYED_MS = 1_000;
 /** How much of the file is back when UDP is blocked. */
 const OUTAGE_AFTER = 0.25;
 /** Any step takes at most so long, ms; all of them far less. */
@@ -189,14 +189,13 @@ async function dial({ ticket, relay, path, folder, timeline }: Story): Promise<v
   if (!isEqual) process.exitCode = 1;
 }
 
-/** Blocks UDP until the relay carries the data, and a while longer; then waits for the direct path. */
+/** Blocks UDP until the relay has carried the data for a while; then waits for the direct path. */
 async function loseDirectPath(udp: UdpSwitch, timeline: Timeline): Promise<void> {
   const note = (text: string): void => say(`${formatTime(timeline.elapsedMs)}  ${text}`);
   note('UDP is blocked: datagrams get lost, and nobody is told');
   udp.isOn = false;
-  const blocked = new Promise<void>((resolve) => void clock.setTimeout(resolve, OUTAGE_MS));
   await timeline.until('relayed', STEP_LIMIT_MS);
-  await blocked;
+  await new Promise<void>((resolve) => void clock.setTimeout(resolve, RELAYED_MS));
   note('UDP works again');
   udp.isOn = true;
   await timeline.until('direct', STEP_LIMIT_MS);
