@@ -4,7 +4,7 @@
  * @module
  */
 import type { ConnectionActor } from './actors/connection-actor.ts';
-import { deadlineOf, Deferred, WaitQueue, type WaitOptions } from './actors/wait.ts';
+import { deadlineOf, Deferred, settleWithin, WaitQueue, type WaitOptions } from './actors/wait.ts';
 import {
   clampCode,
   ReadError,
@@ -72,13 +72,15 @@ export class SendStream {
         return Promise.reject(error);
       }
     }
-    const before = this.#tail;
-    return this.#enqueue(
-      before.then(
-        () => this.#writeRest(bytes, options),
-        () => this.#writeRest(bytes, options),
-      ),
-    );
+    // The one before is given up or not by its own options only; this one gives up waiting for it by its own.
+    const { clock } = this.#actor;
+    const left = deadlineOf(clock, options);
+    const isLimited = options.signal !== undefined || options.timeoutMs !== undefined;
+    if (!isLimited) return this.#enqueue(this.#tail.then(() => this.#writeRest(bytes, options)));
+    const work = settleWithin(clock, this.#tail, options).then(() => this.#writeRest(bytes, left()));
+    // Who gave up early does not let the next one overtake those before.
+    void this.#enqueue(Promise.allSettled([this.#tail, work]).then(() => undefined));
+    return work;
   }
 
   #enqueue(work: Promise<void>): Promise<void> {

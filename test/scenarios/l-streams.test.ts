@@ -311,3 +311,24 @@ describe('every wait can be given up', () => {
     }),
   );
 });
+
+test(
+  'a write that waits behind another gives up by its own signal; nothing of it is sent, and order is kept',
+  onLoopback(async (place) => {
+    const small = { transport: { sendWindow: 1_000, streamReceiveWindow: 1_000, maxReceiveWindow: 1_000 } };
+    const { ours, theirs } = await place.connect({ client: small, server: small });
+    const send = await ours.openUni();
+    const first = send.write(new Uint8Array(10_000).fill(1));
+    const giveUp = new AbortController();
+    const second = failure(send.write(new Uint8Array(5_000).fill(2), { signal: giveUp.signal }));
+    const late = failure(send.write(new Uint8Array(5_000).fill(3), { timeoutMs: 5 }));
+    const last = send.write(Uint8Array.of(4));
+    giveUp.abort(new Error('no more'));
+    expect(await second).toMatchObject({ message: 'no more' });
+    expect(await late).toMatchObject({ name: 'TimeoutError' });
+    const received = theirs.acceptUni(WAIT).then((recv) => recv.readToEnd(20_000, WAIT));
+    await Promise.all([first, last]);
+    send.finish();
+    expect([...(await received)]).toEqual([...new Array<number>(10_000).fill(1), 4]);
+  }),
+);
