@@ -54,10 +54,19 @@ const allowed: Record<string, readonly string[]> = {
   quic: ['base', 'crypto', 'tls', 'quic'],
   relay: ['base', 'crypto', 'relay'],
   'net-report': ['base', 'net-report'],
+  'port-mapper': ['base', 'port-mapper'],
   dns: ['base', 'dns'],
   'address-lookup': ['base', 'crypto', 'dns', 'address-lookup'],
   transport: ['base', 'crypto', 'transport', 'type:quic', 'type:tls', 'type:relay'],
-  machines: ['base', 'machines', 'type:quic', 'type:relay', 'type:net-report', 'type:address-lookup'],
+  machines: [
+    'base',
+    'machines',
+    'type:quic',
+    'type:relay',
+    'type:net-report',
+    'type:port-mapper',
+    'type:address-lookup',
+  ],
   actors: [
     'base',
     'crypto',
@@ -65,6 +74,7 @@ const allowed: Record<string, readonly string[]> = {
     'quic',
     'relay',
     'net-report',
+    'port-mapper',
     'address-lookup',
     'dns',
     'transport',
@@ -97,6 +107,7 @@ const packages: Record<string, readonly RegExp[]> = {
   quic: [],
   relay: [/^@noble\/hashes\//],
   'net-report': [],
+  'port-mapper': [],
   dns: [],
   'address-lookup': [],
   transport: [/^rxjs$/, /^node:/, /^obug$/, /^ws$/],
@@ -162,9 +173,17 @@ describe('engines take time, randomness and bytes as arguments', () => {
   };
   test.each(
     rows(
-      within('base', 'tls', 'quic', 'relay', 'net-report', 'dns', 'address-lookup', 'machines').filter(
-        (file) => file.path !== 'base/clock.ts',
-      ),
+      within(
+        'base',
+        'tls',
+        'quic',
+        'relay',
+        'net-report',
+        'port-mapper',
+        'dns',
+        'address-lookup',
+        'machines',
+      ).filter((file) => file.path !== 'base/clock.ts'),
     ),
   )('%s', (_path, file) => {
     const found = Object.entries(banned).flatMap(([what, pattern]) => {
