@@ -19,6 +19,8 @@ export interface PublishedData {
 export interface LookupAnswer {
   /** Who, and where. */
   readonly addr: EndpointAddr;
+  /** What the other application published beside its addresses. */
+  readonly userData?: string | undefined;
   /** Who knew, if not the service itself. */
   readonly provenance?: string | undefined;
 }
