@@ -64,7 +64,14 @@ export type { ConnectionStats, PathStats, UdpCounters } from './quic/stats.ts';
 export type { Logger } from './transport/log.ts';
 export type { QlogFactory, QlogSink } from './quic/qlog.ts';
 export type { KeyLog } from './tls/session.ts';
-export type { HttpRequest, HttpResponse, Platform, ResolveHost } from './transport/platform.ts';
+export type {
+  HttpRequest,
+  HttpResponse,
+  Platform,
+  ResolveHost,
+  ResolveTxt,
+  TxtRequest,
+} from './transport/platform.ts';
 export { systemPlatform } from '#transport/system-platform';
 export {
   WebSocketError,

@@ -1,9 +1,17 @@
 /**
- * Addresses of hosts as this system finds them: hosts file, mDNS, DNS, whatever it is set up for.
+ * Addresses of hosts as this system finds them: hosts file, mDNS, DNS, whatever it is set up for. TXT records as its name
+ * servers have them.
  *
  * @module
  */
-import { lookup } from 'node:dns';
+import { lookup, Resolver } from 'node:dns';
+import { fromLatin1 } from '../base/bytes.ts';
+import type { TxtRequest } from './platform.ts';
+
+/** How long a name server may take, ms; upstream `iroh-dns/src/dns.rs`, `DNS_TIMEOUT`. Who asks again does so by himself. */
+const DNS_TIMEOUT_MS = 3_000;
+/** There is no such name; there is one, without TXT records. */
+const NO_RECORDS: readonly unknown[] = ['ENOTFOUND', 'ENODATA'];
 
 /**
  * All addresses of one family, in the system's order.
@@ -22,6 +30,30 @@ export function resolveHost(host: string, family: 4 | 6, signal: AbortSignal): P
       signal.removeEventListener('abort', onAbort);
       if (error !== null) reject(error);
       else resolve(found.map(({ address }) => address));
+    });
+  });
+}
+
+/**
+ * The TXT records of a name, the strings of each joined; none if there are none.
+ *
+ * @param name - With or without a dot at its end; search domains are not added.
+ * @throws the signal's reason; the system's error (`ETIMEOUT`, `ESERVFAIL`, `ECONNREFUSED`, ...).
+ */
+export function resolveTxt(name: string, { signal, servers }: TxtRequest): Promise<readonly Uint8Array[]> {
+  return new Promise((resolve, reject) => {
+    signal.throwIfAborted();
+    // A new one each time: it reads the system's settings, which may have changed with the network.
+    const resolver = new Resolver({ timeout: DNS_TIMEOUT_MS, tries: 1 });
+    if (servers !== undefined) resolver.setServers([...servers]);
+    const onAbort = (): void => resolver.cancel();
+    signal.addEventListener('abort', onAbort, { once: true });
+    resolver.resolveTxt(name, (error, records) => {
+      signal.removeEventListener('abort', onAbort);
+      if (signal.aborted) reject(signal.reason as Error);
+      else if (error === null) resolve(records.map((strings) => fromLatin1(strings.join(''))));
+      else if (NO_RECORDS.includes(error.code)) resolve([]);
+      else reject(error);
     });
   });
 }

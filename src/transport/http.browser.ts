@@ -5,10 +5,18 @@
  */
 import type { HttpRequest, HttpResponse } from './platform.ts';
 
-/** GETs a URL. Resolves for every status. @throws the signal's reason; the browser's error; {@link Error} when the answer is too long. */
+/** Asks a web server. Resolves for every status. @throws the signal's reason; the browser's error; {@link Error} when the answer is too long. */
 export async function httpFetch(request: HttpRequest): Promise<HttpResponse> {
-  const { url, headers = {}, signal, maxBodyBytes } = request;
-  const response = await fetch(url, { headers, signal, redirect: 'manual', cache: 'no-store' });
+  const { url, method = 'GET', body, headers = {}, signal, maxBodyBytes } = request;
+  const response = await fetch(url, {
+    method,
+    headers,
+    signal,
+    redirect: 'manual',
+    cache: 'no-store',
+    // A copy: what lies in shared memory is no body.
+    ...(body !== undefined && { body: new Uint8Array(body) }),
+  });
   const chunks: Uint8Array[] = [];
   let length = 0;
   const reader = response.body?.getReader();

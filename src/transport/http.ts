@@ -11,28 +11,32 @@ import { openTunnel } from './http-tunnel.ts';
 import type { HttpRequest, HttpResponse } from './platform.ts';
 import { webTlsOptions } from './web-tls.ts';
 
-/** GETs a URL. Resolves for every status. @throws the signal's reason; the system's error; {@link Error} when the answer is too long. */
+/** Asks a web server. Resolves for every status. @throws the signal's reason; the system's error; {@link Error} when the answer is too long. */
 export async function httpFetch(request: HttpRequest): Promise<HttpResponse> {
   request.signal.throwIfAborted();
   const url = new URL(request.url);
   const isTls = url.protocol === 'https:';
   if (!isTls && url.protocol !== 'http:') throw new Error(`not a web address: ${request.url}`);
-  if (request.proxy === undefined) return get(request, url, undefined);
+  if (request.proxy === undefined) return ask(request, url, undefined);
   const tunnel = await openTunnel(new URL(request.proxy), url, request);
   try {
-    return await get(request, url, tunnel);
+    return await ask(request, url, tunnel);
   } finally {
     tunnel.destroy();
   }
 }
 
-function get(request: HttpRequest, url: URL, tunnel: Duplex | undefined): Promise<HttpResponse> {
-  const { headers, signal, maxBodyBytes, tls } = request;
+function ask(request: HttpRequest, url: URL, tunnel: Duplex | undefined): Promise<HttpResponse> {
+  const { method = 'GET', body, headers, signal, maxBodyBytes, tls } = request;
   const isTls = url.protocol === 'https:';
   const tlsOptions = webTlsOptions(url.hostname, tls);
   const options = {
-    method: 'GET',
-    headers: { ...headers, connection: 'close' },
+    method,
+    headers: {
+      ...headers,
+      ...(body !== undefined && { 'content-length': body.length }),
+      connection: 'close',
+    },
     signal,
     ...(isTls && tlsOptions),
     // No pool: a socket that stays open would keep the process alive. An agent would not look at `createConnection`.
@@ -46,7 +50,7 @@ function get(request: HttpRequest, url: URL, tunnel: Duplex | undefined): Promis
       read(response, maxBodyBytes).then(resolve, reject);
     });
     outgoing.on('error', (error) => reject(signal.aborted ? (signal.reason as Error) : error));
-    outgoing.end();
+    outgoing.end(body);
   });
 }
 

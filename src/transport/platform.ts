@@ -19,12 +19,14 @@ export interface Platform {
   readonly bindUdp: ((request: BindRequest) => Promise<DatagramTransport>) | undefined;
   /** One look at this host's network. Never throws, never waits. */
   interfaceState(): InterfaceState;
-  /** GETs a URL; redirects are not followed. @throws the signal's reason, or why there is no answer. */
+  /** Asks a web server; redirects are not followed. @throws the signal's reason, or why there is no answer. */
   fetch(request: HttpRequest): Promise<HttpResponse>;
   /** Dials a relay. @throws {WebSocketError} */
   openWebSocket(request: WebSocketRequest): Promise<RelaySocket>;
   /** Undefined where hosts cannot be looked up (browsers). */
   readonly resolveDns: ResolveHost | undefined;
+  /** Undefined where DNS cannot be asked (browsers). */
+  readonly resolveTxt: ResolveTxt | undefined;
 }
 
 /**
@@ -34,10 +36,29 @@ export interface Platform {
  */
 export type ResolveHost = (host: string, family: 4 | 6, signal: AbortSignal) => Promise<readonly string[]>;
 
-/** A GET. */
+/** How {@link ResolveTxt} is to ask. */
+export interface TxtRequest {
+  /** Gives the question up. */
+  readonly signal: AbortSignal;
+  /** Name servers, `ip` or `ip:port`; by default those that the system is set up for. */
+  readonly servers?: readonly string[] | undefined;
+}
+
+/**
+ * Finds the TXT records of a name, with or without a dot at its end. The strings of each are joined. Empty when there are none.
+ *
+ * Rejects with the signal's reason, or because nobody answers.
+ */
+export type ResolveTxt = (name: string, request: TxtRequest) => Promise<readonly Uint8Array[]>;
+
+/** A question to a web server. */
 export interface HttpRequest {
   /** Absolute, `http:` or `https:`. */
   readonly url: string;
+  /** Default `GET`. */
+  readonly method?: 'GET' | 'PUT' | undefined;
+  /** What is sent along. */
+  readonly body?: Uint8Array | undefined;
   /** Sent beside those that HTTP itself needs. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Gives the request up. */

@@ -32,4 +32,5 @@ export const systemPlatform: Platform = {
   fetch: httpFetch,
   openWebSocket: (request) => openWebSocket(request, { clock }),
   resolveDns: undefined,
+  resolveTxt: undefined,
 };

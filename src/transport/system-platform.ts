@@ -5,7 +5,7 @@
  */
 import { systemRng } from '#crypto/random';
 import type { Clock, TimerId } from '../base/clock.ts';
-import { resolveHost } from './dns.ts';
+import { resolveHost, resolveTxt } from './dns.ts';
 import { readHostNetwork } from './host-network.ts';
 import { httpFetch } from './http.ts';
 import type { Platform } from './platform.ts';
@@ -32,4 +32,5 @@ export const systemPlatform: Platform = {
   fetch: httpFetch,
   openWebSocket: (request) => openWebSocket(request, { clock, resolve: resolveHost }),
   resolveDns: resolveHost,
+  resolveTxt,
 };

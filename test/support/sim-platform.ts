@@ -11,7 +11,7 @@ import type { InterfacePrefix, InterfaceState } from '../../src/base/interface-s
 import { toAddr, type Addr } from '../../src/base/socket-addr.ts';
 import type { Datagram, Transmit } from '../../src/quic/engine.ts';
 import type { BindRequest, DatagramTransport } from '../../src/transport/datagram.ts';
-import type { HttpRequest, HttpResponse, Platform } from '../../src/transport/platform.ts';
+import type { HttpRequest, HttpResponse, Platform, ResolveTxt } from '../../src/transport/platform.ts';
 import { WebSocketError } from '../../src/transport/relay-socket.ts';
 import { SimClock } from './sim-clock.ts';
 import {
@@ -154,6 +154,8 @@ export class SimWorld {
   readonly #networks = new Map<SimHost, SimHostNetwork>();
   /** Addresses of hosts by name, without the dot at its end. IP literals need no entry. */
   readonly dns = new Map<string, readonly string[]>();
+  /** Answers questions for TXT records, as `Platform.resolveTxt` does; nobody does without it. */
+  serveTxt: ResolveTxt | undefined;
   /** Relays that hosts can dial; nobody is there without them. */
   relays: Pick<SimRelays, 'dialler'> | undefined;
   readonly #webServers = new Map<string, (request: HttpRequest) => Promise<HttpResponse>>();
@@ -176,7 +178,7 @@ export class SimWorld {
     return network;
   }
 
-  /** Answers GETs to an origin such as `https://relay0.example`; undefined: nobody does any more. */
+  /** Answers requests to an origin such as `https://relay0.example`; undefined: nobody does any more. */
   serveWeb(origin: string, serve: ((request: HttpRequest) => Promise<HttpResponse>) | undefined): void {
     if (serve === undefined) this.#webServers.delete(origin);
     else this.#webServers.set(origin, serve);
@@ -213,6 +215,12 @@ export class SimWorld {
         if (found.length === 0)
           throw Object.assign(new Error(`${name} has no IPv${family} address`), { code: 'ENOTFOUND' });
         return found;
+      },
+      resolveTxt: async (name, request) => {
+        request.signal.throwIfAborted();
+        if (this.serveTxt === undefined || this.interfacesOf(host).defaultRoute === undefined)
+          throw Object.assign(new Error('no name server answers'), { code: 'ECONNREFUSED' });
+        return this.serveTxt(name, request);
       },
     };
   }

@@ -45,6 +45,25 @@ test('status and headers, over HTTP', async () => {
   ]);
 });
 
+test('a PUT brings its body', async () => {
+  const seen: unknown[] = [];
+  const port = await listen(
+    createServer((request, response) => {
+      const chunks: Buffer[] = [];
+      request.on('data', (chunk: Buffer) => chunks.push(chunk));
+      request.on('end', () => {
+        seen.push(request.method, request.headers['content-length'], Buffer.concat(chunks).toString('hex'));
+        response.writeHead(204).end();
+      });
+    }),
+  );
+  const url = `http://127.0.0.1:${port}/`;
+  const body = Uint8Array.of(1, 2, 255);
+  const { status } = await httpFetch({ url, method: 'PUT', body, signal, maxBodyBytes });
+  expect(status).toBe(204);
+  expect(seen).toEqual(['PUT', '3', '0102ff']);
+});
+
 test('redirects are not followed, long answers are errors, waiting can be given up', async () => {
   const port = await listen(createServer(answer));
   const url = `http://127.0.0.1:${port}`;
