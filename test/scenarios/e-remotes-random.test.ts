@@ -11,7 +11,12 @@ import { RelayUrl } from '../../src/base/relay-url.ts';
 import { toAddr, type Addr } from '../../src/base/socket-addr.ts';
 import type { TransportAddr } from '../../src/base/transport-addr.ts';
 import { HOLEPUNCH_ATTEMPTS_INTERVAL_MS } from '../../src/machines/hole-punching.ts';
-import { isSameTuple } from '../../src/machines/path-selection.ts';
+import {
+  isAllowed,
+  isSameTuple,
+  type PathPolicy,
+  type PathSelector,
+} from '../../src/machines/path-selection.ts';
 import { ACTOR_MAX_IDLE_TIMEOUT_MS } from '../../src/machines/remote.ts';
 import { RemoteRig, type ScriptedConnection } from '../support/remote-rig.ts';
 import { SimRng } from '../support/sim-rng.ts';
@@ -23,6 +28,13 @@ const URLS = ['https://one.example/', 'https://two.example/'].map((url) => Relay
 const PEER_IPS = Array.from({ length: 6 }, (_, n) => toAddr(`10.0.0.${n + 1}`, 1_000 + n));
 const OUR_IPS = Array.from({ length: 3 }, (_, n) => toAddr(`192.0.2.${n + 1}`, 9));
 
+/** What the chart calls them. */
+const KINDS = { ipv4: 'direct', ipv6: 'direct', relay: 'relayed', custom: 'custom' } as const;
+
+const throwing: PathSelector = () => {
+  throw new Error('no idea');
+};
+
 const seedsOf = (runs: number): number[] =>
   ONLY === undefined ? Array.from({ length: runs }, (_, seed) => seed) : [Number(ONLY)];
 
@@ -32,12 +44,19 @@ class Run {
   readonly rig: RemoteRig;
   readonly resolves: { readonly isKnown: boolean; settled: number; isAborted: boolean; abort(): void }[] = [];
   readonly problems: string[] = [];
+  readonly #policy: PathPolicy;
   #isAnyoneAsked = false;
 
   constructor(seed: number) {
     this.rng = new SimRng(seed);
     const lookups = Array.from({ length: this.rng.below(3) }, (_, n) => this.#lookup(n));
-    this.rig = new RemoteRig({ seed, lookups });
+    this.#policy = this.rng.pick(['any', 'any', 'any', 'direct', 'relay']);
+    this.rig = new RemoteRig({
+      seed,
+      lookups,
+      policy: this.#policy,
+      ...(this.rng.chance(0.1) && { selector: throwing }),
+    });
   }
 
   #lookup(number: number): AddressLookup {
@@ -161,6 +180,9 @@ class Run {
     const isSelected = rig.selected !== undefined && rig.selected !== 'none' && rig.map.size > 0;
     if (isSelected && !tuples.some(({ remote }) => remote === target))
       problems.push(`R1 ${when}: ${rig.selected} by ${target?.text}, which is open nowhere`);
+    const kind = target === undefined ? 'none' : KINDS[rig.mapped.kindOf(target)];
+    if (isSelected && rig.selected !== kind)
+      problems.push(`R1 ${when}: the chart says ${rig.selected}, it is ${kind}`);
     for (const connection of owned) {
       const { open, selected } = connection.actor.paths;
       if (selected !== undefined && !open.has(selected)) problems.push(`R1 ${when}: selected path is gone`);
@@ -225,7 +247,11 @@ class Run {
       const direct = [...open.values()].filter(({ remote }) => rig.mapped.lookup(remote) === undefined);
       if (connection.side === 'client' && isDirect && direct.length !== 1)
         problems.push(`R11: ${direct.length} direct paths of a client`);
-      if (open.size > 0 && rig.selected === 'none') problems.push('R1: paths are open, and none is selected');
+      const usable = [...open.values()].filter(({ remote }) =>
+        isAllowed(this.#policy, rig.mapped.kindOf(remote)),
+      );
+      if (usable.length > 0 && rig.selected === 'none')
+        problems.push('R1: paths are open, and none is selected');
     }
   }
 
