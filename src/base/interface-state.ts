@@ -33,6 +33,8 @@ export interface InterfaceState {
   readonly interfaces: readonly NetworkInterface[];
   /** Name of the interface that strangers are reached through. */
   readonly defaultRoute: string | undefined;
+  /** IPv4 of the router that it leads to; undefined where there is none, or where the system does not tell. */
+  readonly gateway?: string | undefined;
   /** Whether traffic costs money; false where the system does not tell. */
   readonly isExpensive: boolean;
 }

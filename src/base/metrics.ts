@@ -1,6 +1,6 @@
 /**
- * Counters of one endpoint. They only grow (names as upstream's metric groups `socket` and `net_report`, behaviour of iroh
- * 1.0.x).
+ * Counters of one endpoint. They only grow (names as upstream's metric groups `socket`, `net_report` and `portmap`, behaviour
+ * of iroh 1.0.x).
  *
  * @module
  */
@@ -39,6 +39,10 @@ export const METRICS = {
   reports_full: 'full net reports',
   portmap_attempts: 'port mappings asked for',
   portmap_external_address_updated: 'changes of the mapped address',
+  portmap_probes_started: 'searches for services of the router that map ports',
+  portmap_mapping_attempts: 'attempts to get a port mapped',
+  portmap_mapping_failures: 'attempts to get a port mapped that failed',
+  portmap_refusals: 'answers to the port mapper that were of no use',
 } as const;
 
 /** Name of a counter. */

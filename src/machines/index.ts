@@ -15,6 +15,12 @@ export {
 export { netReportMachine, type NetReportContext, type NetReportEvent } from './net-report.ts';
 export { pathTable, type PathState, type PathTransition } from './path.ts';
 export {
+  portMapperMachine,
+  type PortMapperContext,
+  type PortMapperEvent,
+  type PortMapperInput,
+} from './port-mapper.ts';
+export {
   relayClientMachine,
   type RelayClientContext,
   type RelayClientEvent,

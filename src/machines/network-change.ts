@@ -65,7 +65,7 @@ export function networkKey(state: InterfaceState): string {
     isLoopback,
     texts(prefixes),
   ]);
-  return JSON.stringify([state.defaultRoute ?? null, state.isExpensive, interfaces]);
+  return JSON.stringify([state.defaultRoute ?? null, state.gateway ?? null, state.isExpensive, interfaces]);
 }
 
 /** Whether strangers can be reached: there is a way out, and an address to use it with. */

@@ -3,12 +3,12 @@
  *
  * The default route is known on Linux. Elsewhere Node has no way to ask for it without another program or a datagram; there
  * the first interface with an address that could reach strangers stands for it. A default route that moves between two
- * interfaces, with no address coming or going, is then noticed by the paths that fail.
+ * interfaces, with no address coming or going, is then noticed by the paths that fail. The gateway is known on Linux only.
  *
  * @module
  */
 import { closeSync, openSync, readSync } from 'node:fs';
-import { networkInterfaces } from 'node:os';
+import { endianness, networkInterfaces } from 'node:os';
 import {
   scopeOf,
   type InterfacePrefix,
@@ -50,27 +50,47 @@ function readTable(path: string): string[][] {
   }
 }
 
+/** A way out to everywhere. */
+interface DefaultRoute {
+  /** The interface. */
+  readonly name: string;
+  readonly metric: number;
+  /** The next router; undefined: there is none, or it is of no interest. */
+  readonly gateway: string | undefined;
+}
+
 /** The default route with the lowest metric, of `/proc/net/route`. Columns: Iface Destination Gateway Flags RefCnt Use Metric Mask. */
-export function defaultRouteV4(rows: readonly (readonly string[])[]): string | undefined {
+export function defaultRouteV4(rows: readonly (readonly string[])[]): DefaultRoute | undefined {
   return best(
     rows
       .filter(([, destination, , flags, , , , mask]) => {
         const bits = Number.parseInt(flags ?? '', 16);
         return destination === '00000000' && mask === '00000000' && isUsable(bits);
       })
-      .map((row) => ({ name: row[0]!, metric: Number.parseInt(row[6]!, 10) })),
+      .map((row) => ({
+        name: row[0]!,
+        metric: Number.parseInt(row[6]!, 10),
+        gateway: toGateway(row[2]!),
+      })),
   );
 }
 
+/** The kernel prints the four bytes as a number of this machine, and most are little-endian. */
+function toGateway(hex: string): string | undefined {
+  if (!/^[0-9A-F]{8}$/i.test(hex) || /^0+$/.test(hex)) return undefined;
+  const bytes = hex.match(/../g)!.map((byte) => Number.parseInt(byte, 16));
+  return (endianness() === 'LE' ? bytes.reverse() : bytes).join('.');
+}
+
 /** The same of `/proc/net/ipv6_route`. Columns: destination length source length next-hop metric refs use flags name. */
-export function defaultRouteV6(rows: readonly (readonly string[])[]): string | undefined {
+export function defaultRouteV6(rows: readonly (readonly string[])[]): DefaultRoute | undefined {
   return best(
     rows
       .filter(([destination, length, , , , , , , flags, name]) => {
         const bits = Number.parseInt(flags ?? '', 16);
         return length === '00' && /^0+$/.test(destination ?? '') && name !== 'lo' && isUsable(bits);
       })
-      .map((row) => ({ name: row[9]!, metric: Number.parseInt(row[5]!, 16) })),
+      .map((row) => ({ name: row[9]!, metric: Number.parseInt(row[5]!, 16), gateway: undefined })),
   );
 }
 
@@ -78,11 +98,11 @@ function isUsable(flags: number): boolean {
   return (flags & RTF_UP) !== 0 && (flags & RTF_REJECT) === 0;
 }
 
-function best(routes: readonly { readonly name: string; readonly metric: number }[]): string | undefined {
-  return routes.reduce<{ name: string; metric: number } | undefined>(
+function best(routes: readonly DefaultRoute[]): DefaultRoute | undefined {
+  return routes.reduce<DefaultRoute | undefined>(
     (least, route) => (least === undefined || route.metric < least.metric ? route : least),
     undefined,
-  )?.name;
+  );
 }
 
 /** Addresses that `/proc/net/if_inet6` marks as deprecated, as text. Columns: address index length scope flags name. */
@@ -121,8 +141,13 @@ export function readHostNetwork(): InterfaceState {
   }
   const routed = isLinux
     ? (defaultRouteV4(readTable('/proc/net/route')) ?? defaultRouteV6(readTable('/proc/net/ipv6_route')))
-    : firstOutward(list);
-  return { interfaces: list, defaultRoute: routed, isExpensive: false };
+    : undefined;
+  return {
+    interfaces: list,
+    defaultRoute: isLinux ? routed?.name : firstOutward(list),
+    gateway: routed?.gateway,
+    isExpensive: false,
+  };
 }
 
 function firstOutward(list: readonly NetworkInterface[]): string | undefined {

@@ -56,7 +56,7 @@ export interface HttpRequest {
   /** Absolute, `http:` or `https:`. */
   readonly url: string;
   /** Default `GET`. */
-  readonly method?: 'GET' | 'PUT' | undefined;
+  readonly method?: 'GET' | 'PUT' | 'POST' | undefined;
   /** What is sent along. */
   readonly body?: Uint8Array | undefined;
   /** Sent beside those that HTTP itself needs. */

@@ -7,6 +7,7 @@ import type { AnyEventObject } from 'xstate';
 import { connectionMachine, type ConnectionLifeEvent } from '../../src/machines/connection.ts';
 import { endpointMachine, type EndpointEvent } from '../../src/machines/endpoint.ts';
 import { netReportMachine, type NetReportEvent } from '../../src/machines/net-report.ts';
+import { portMapperMachine, type PortMapperEvent } from '../../src/machines/port-mapper.ts';
 import {
   relayClientMachine,
   type RelayClientEvent,
@@ -142,6 +143,19 @@ export const subjects: readonly ModelSubject[] = [
       () => ({ type: 'found' }),
       () => ({ type: 'cancel' }),
       (random) => (random.chance(0.1) ? { type: 'close' } : { type: 'cancel' }),
+    ),
+  },
+  {
+    name: 'portMapper',
+    machine: portMapperMachine,
+    input: { endpoint: 'e' },
+    events: eventsOf<PortMapperEvent>(
+      (random) => ({ type: 'setPort', port: random.pick([undefined, 1, 1, 2]) }),
+      () => ({ type: 'procure' }),
+      () => ({ type: 'procure' }),
+      () => ({ type: 'check' }),
+      (random) => (random.chance(0.3) ? { type: 'closeStarted' } : { type: 'procure' }),
+      (random) => (random.chance(0.1) ? { type: 'stop' } : { type: 'procure' }),
     ),
   },
   {

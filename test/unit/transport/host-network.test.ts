@@ -18,8 +18,14 @@ test('IPv4: the default route with the lowest metric that is up and does not rej
     tun0 00000000 00000000 0001 0 0 50 00000080 0 0 0
     down0 00000000 00000000 0002 0 0 1 00000000 0 0 0
     bad0 00000000 00000000 0201 0 0 1 00000000 0 0 0`;
-  expect(defaultRouteV4(rows(table))).toBe('eth0');
+  expect(defaultRouteV4(rows(table))).toEqual({ name: 'eth0', metric: 100, gateway: '192.168.2.1' });
   expect(defaultRouteV4([])).toBeUndefined();
+});
+
+test('a default route without a router, and one with a router that is none', () => {
+  const routeTo = (gateway: string): string => `tun0 00000000 ${gateway} 0003 0 0 0 00000000 0 0 0`;
+  for (const gateway of ['00000000', 'nonsense', '01020304FF'])
+    expect(defaultRouteV4(rows(routeTo(gateway)))).toEqual({ name: 'tun0', metric: 0, gateway: undefined });
 });
 
 test('IPv6: the same; the kernel’s own rejecting route is none', () => {
@@ -27,7 +33,7 @@ test('IPv6: the same; the kernel’s own rejecting route is none', () => {
   const table = `${zeros} 00 ${zeros} 00 fe800000000000000000000000000001 00000400 00000001 00000000 00000003 wlan0
     ${zeros} 00 ${zeros} 00 fe800000000000000000000000000001 00000064 00000001 00000000 00000003 eth0
     ${zeros} 00 ${zeros} 00 ${zeros} ffffffff 00000001 00000000 00200200 lo`;
-  expect(defaultRouteV6(rows(table))).toBe('eth0');
+  expect(defaultRouteV6(rows(table))?.name).toBe('eth0');
 });
 
 test('deprecated IPv6 addresses', () => {
