@@ -28,11 +28,11 @@ export async function httpFetch(request: HttpRequest): Promise<HttpResponse> {
     }
     chunks.push(part.value);
   }
-  const body = new Uint8Array(length);
+  const whole = new Uint8Array(length);
   let at = 0;
   for (const chunk of chunks) {
-    body.set(chunk, at);
+    whole.set(chunk, at);
     at += chunk.length;
   }
-  return { status: response.status, headers: new Map(response.headers), body };
+  return { status: response.status, headers: new Map(response.headers), body: whole };
 }
