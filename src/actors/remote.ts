@@ -447,7 +447,10 @@ export class RemoteState {
     const candidates = this.#candidates(connection);
     try {
       const probed = connection.quic.initiateNatRound(clock.now(), this.#found());
-      this.#log(() => `hole punching: ${probed.map(({ text }) => text).join(', ')}`);
+      this.#log(
+        () =>
+          `hole punching: ${probed.map(({ text }) => text).join(', ') || 'its addresses are not known yet'}`,
+      );
     } catch (error) {
       if (!(error instanceof NatTraversalError)) throw error;
       this.#log(() => `hole punching: ${error.message}`);

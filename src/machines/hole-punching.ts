@@ -22,7 +22,7 @@ export interface PunchAttempt extends Candidates {
 
 /** What to do about hole punching. */
 export type PunchDecision =
-  /** One side has no candidates: the next candidate says when to look again. */
+  /** Nothing is to be gained: the next candidate says when to look again. */
   { readonly type: 'wait' } | { readonly type: 'now' } | { readonly type: 'later'; readonly delayMs: Millis };
 
 /** True when there is a candidate that the last round did not have. Those that went do not count. */
@@ -34,14 +34,18 @@ export function hasNewCandidates(now: Candidates, last: Candidates | undefined):
   );
 }
 
-/** Decides about the next round. */
+/**
+ * Decides about the next round. The first one does not wait for the peer's candidates: with ours it can begin to probe, and its
+ * own arrive with its first probe. That saves a round trip.
+ */
 export function decidePunch(
   candidates: Candidates,
   last: PunchAttempt | undefined,
   now: Millis,
 ): PunchDecision {
-  if (candidates.local.length === 0 || candidates.remote.length === 0) return { type: 'wait' };
+  if (candidates.local.length === 0) return { type: 'wait' };
   if (last === undefined || hasNewCandidates(candidates, last)) return { type: 'now' };
+  if (candidates.remote.length === 0) return { type: 'wait' };
   const delayMs = last.at + HOLEPUNCH_ATTEMPTS_INTERVAL_MS - now;
   return delayMs <= 0 ? { type: 'now' } : { type: 'later', delayMs };
 }

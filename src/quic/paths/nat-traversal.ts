@@ -21,6 +21,8 @@ import { writeAddAddress, writeReachOut, writeRemoveAddress } from '../wire/fram
 export const MAX_NAT_PROBE_ATTEMPTS = 9;
 /** Longest gap between two probes of one address, ms; noq. */
 export const MAX_NAT_PROBE_INTERVAL_MS = 2_000;
+/** Challenges to one address that may be answered; older ones are forgotten. */
+const MAX_TOKENS = 2 * MAX_NAT_PROBE_ATTEMPTS;
 /** The first gap is this fraction of the initial RTT; noq. */
 const PROBE_INTERVAL_DIVISOR = 10;
 /** ADD_ADDRESS, REACH_OUT: type 4, sequence or round up to 8, IPv6 16, port 2 bytes. */
@@ -39,7 +41,12 @@ export class NatTraversalError extends Error {
 
 interface Probe {
   readonly remote: Addr;
+  /** Challenges that may be answered, at most {@link MAX_TOKENS}, those of the round before included. */
   readonly tokens: Uint8Array[];
+  /** Probes of this round. */
+  sent: number;
+  /** Challenges of this round beside answers. */
+  besideAnswers: number;
   nextAt: Millis;
 }
 
@@ -109,20 +116,29 @@ export class NatTraversal {
   /**
    * Client: starts a round, which ends the one before.
    * @param found - Addresses of the peer that it did not advertise itself, to be probed too.
-   * @returns The addresses that will be probed: at most as many as we take from a peer.
-   * @throws {NatTraversalError} wrongSide; notEnoughAddresses when we or the peer have no candidate.
+   * @returns The addresses that will be probed: at most as many as we take from a peer. None is known before the server's
+   * candidates arrive; it can begin with ours.
+   * @throws {NatTraversalError} wrongSide; notEnoughAddresses when we have no candidate.
    */
   startRound(now: Millis, found: readonly Addr[] = []): Addr[] {
     if (this.#side !== 'client') throw new NatTraversalError('wrongSide', 'only the client starts a round');
     const targets = [...new Set([...this.#remote.values(), ...found])].slice(0, this.#localLimit);
-    if (this.#local.size === 0 || targets.length === 0) {
-      throw new NatTraversalError('notEnoughAddresses', 'both sides need a candidate address');
-    }
+    if (this.#local.size === 0)
+      throw new NatTraversalError('notEnoughAddresses', 'there is no candidate address of ours');
     this.#round++;
     this.#pendingReachOuts.clear();
     for (const addr of this.#local.keys()) this.#pendingReachOuts.add(addr);
+    const before = new Map([...this.#probes.values()].map((probe) => [probe.remote, probe]));
     this.#probes.clear();
-    for (const remote of targets) this.#probes.set(remote, { remote, tokens: [], nextAt: now });
+    for (const remote of targets) {
+      // What is under way may still be answered, and that is as good as an answer of this round.
+      const tokens = before.get(remote)?.tokens ?? [];
+      this.#probes.set(remote, { remote, tokens, sent: 0, besideAnswers: 0, nextAt: now });
+    }
+    for (const [remote, { tokens }] of before) {
+      if (this.#probes.size >= this.#localLimit) break;
+      if (!this.#probes.has(remote)) this.#probes.set(remote, answeredOnly(remote, tokens));
+    }
     return targets;
   }
 
@@ -160,7 +176,7 @@ export class NatTraversal {
     if (this.#probes.size >= this.#localLimit) {
       throw new TransportError('PROTOCOL_VIOLATION', 'more REACH_OUT addresses than allowed');
     }
-    this.#probes.set(addr, { remote: addr, tokens: [], nextAt: now });
+    this.#probes.set(addr, { remote: addr, tokens: [], sent: 0, besideAnswers: 0, nextAt: now });
   }
 
   /** The next address that a probe is due for. Probes go out one datagram each, outside of any path. */
@@ -174,11 +190,11 @@ export class NatTraversal {
     const probe = this.#probes.get(remote);
     const token = randomBytes(rng, 8);
     if (probe === undefined) return token;
-    probe.tokens.push(token);
-    const sent = probe.tokens.length;
+    remember(probe, token);
+    probe.sent++;
     // Gaps: 1, 1, 2, 4, 8 … times the base, capped.
-    const gap = Math.min(this.#baseInterval * 2 ** Math.max(0, sent - 2), MAX_NAT_PROBE_INTERVAL_MS);
-    probe.nextAt = sent < MAX_NAT_PROBE_ATTEMPTS ? now + gap : Infinity;
+    const gap = Math.min(this.#baseInterval * 2 ** Math.max(0, probe.sent - 2), MAX_NAT_PROBE_INTERVAL_MS);
+    probe.nextAt = probe.sent < MAX_NAT_PROBE_ATTEMPTS ? now + gap : Infinity;
     return token;
   }
 
@@ -192,12 +208,13 @@ export class NatTraversal {
     if (probe === undefined) {
       if (this.#round === 0 || this.#probes.size >= this.#localLimit) return undefined;
       // The server probes us from an address it did not advertise: its NAT made a new mapping.
-      probe = { remote, tokens: [], nextAt: Infinity };
+      probe = answeredOnly(remote, []);
       this.#probes.set(remote, probe);
     }
-    if (probe.tokens.length >= 2 * MAX_NAT_PROBE_ATTEMPTS) return undefined;
+    if (probe.besideAnswers >= MAX_TOKENS) return undefined;
+    probe.besideAnswers++;
     const token = randomBytes(rng, 8);
-    probe.tokens.push(token);
+    remember(probe, token);
     return token;
   }
 
@@ -261,6 +278,16 @@ export class NatTraversal {
   pollEvent(): ConnectionEvent | undefined {
     return this.#events.shift();
   }
+}
+
+/** An address that is not probed, but may answer. */
+function answeredOnly(remote: Addr, tokens: Uint8Array[]): Probe {
+  return { remote, tokens, sent: 0, besideAnswers: 0, nextAt: Infinity };
+}
+
+function remember({ tokens }: Probe, token: Uint8Array): void {
+  tokens.push(token);
+  if (tokens.length > MAX_TOKENS) tokens.shift();
 }
 
 function wrongSide(message: string): TransportError {

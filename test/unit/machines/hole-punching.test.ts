@@ -27,9 +27,17 @@ test('H22: same candidates and a trigger each 100 ms for 20 s: a round each 5 s;
   expect(rounds.at(-1)).toBe(19_950);
 });
 
-test('H22: without candidates on a side nothing is scheduled at all', () => {
+test('H22: without candidates of ours nothing is scheduled at all', () => {
   expect(decidePunch({ local: [], remote: [a!] }, undefined, 0)).toEqual({ type: 'wait' });
-  expect(decidePunch({ local: [a!], remote: [] }, undefined, 0)).toEqual({ type: 'wait' });
+});
+
+test('without candidates of the peer there is one round for each set of ours: it may begin with those', () => {
+  const alone = { local: [a!], remote: [] };
+  expect(decidePunch(alone, undefined, 0)).toEqual({ type: 'now' });
+  const last = { ...alone, at: 0 };
+  expect(decidePunch(alone, last, 20_000)).toEqual({ type: 'wait' });
+  expect(decidePunch({ local: [a!, b!], remote: [] }, last, 20_000)).toEqual({ type: 'now' });
+  expect(decidePunch({ local: [a!], remote: [c!] }, last, 1)).toEqual({ type: 'now' });
 });
 
 test('a round that comes too early is put off to the end of the interval', () => {

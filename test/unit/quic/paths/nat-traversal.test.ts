@@ -76,13 +76,42 @@ describe('candidates', () => {
 });
 
 describe('rounds', () => {
-  test('start at the client, and only with candidates on both sides', () => {
+  test('start at the client, and only with candidates of its own', () => {
     expect(() => make('server').startRound(0)).toThrow(expect.objectContaining({ code: 'wrongSide' }));
     const nat = make('client');
-    nat.addLocal(addr(1));
-    expect(() => nat.startRound(0)).toThrow(expect.objectContaining({ code: 'notEnoughAddresses' }));
     nat.handleAddAddress(0, addr(2));
+    expect(() => nat.startRound(0)).toThrow(expect.objectContaining({ code: 'notEnoughAddresses' }));
+    nat.addLocal(addr(1));
     expect([nat.startRound(0), nat.round, nat.probeDue(0)]).toEqual([[addr(2)], 1, addr(2)]);
+  });
+
+  test('do not wait for candidates of the server: it is told ours, and an answer of the round before still counts', () => {
+    const nat = make('client');
+    nat.addLocal(addr(1));
+    expect([nat.startRound(0), nat.probeDue(0)]).toEqual([[], undefined]);
+    expect(frames(nat)).toEqual([{ type: 'reachOut', round: 1, addr: addr(1) }]);
+    // Its first probe comes before its candidates.
+    const rng = new SimRng(1);
+    const token = nat.challengeFor(addr(2), rng)!;
+    const other = nat.challengeFor(addr(3), rng)!;
+    nat.handleAddAddress(0, addr(2));
+    expect([nat.startRound(5), nat.probeDue(5)]).toEqual([[addr(2)], addr(2)]);
+    expect(nat.handleResponse(token, addr(2))).toBe(true);
+    expect(nat.handleResponse(other, addr(3))).toBe(true);
+    expect([nat.probeDue(5), nat.deadline]).toEqual([undefined, Infinity]);
+  });
+
+  test('remember as many challenges to an address as may be under way', () => {
+    const nat = make('client');
+    nat.addLocal(addr(1));
+    const rng = new SimRng(1);
+    const rounds = [1, 2].map(() => {
+      nat.startRound(0);
+      return Array.from({ length: MAX_NAT_PROBE_ATTEMPTS + 1 }, () => nat.challengeFor(addr(2), rng)!);
+    });
+    expect(nat.handleResponse(rounds[0]![0]!, addr(2))).toBe(false);
+    expect(nat.handleResponse(rounds[0]![2]!, addr(2))).toBe(true);
+    expect(nat.handleResponse(rounds[1]![0]!, addr(2))).toBe(true);
   });
 
   test('a lost REACH_OUT of the present round is repeated, one of an older round is not', () => {
