@@ -63,8 +63,11 @@ export class LossRecovery {
     }
     this.#sampleRtt(path, space, acked, largest, ackDelayMs, now);
     const { controller, appLimited, rtt } = path;
+    let isAnswered = false;
     for (let i = 0; i < acked.length; i++) {
       const packet = acked[i]!;
+      // A probe of another address has our number, and went another way.
+      if (!packet.isPathProbe) isAnswered = true;
       if (packet.inFlight) {
         path.inFlight -= packet.size;
         controller.onAcked(now, packet.timeSent, packet.size, appLimited, rtt);
@@ -79,14 +82,18 @@ export class LossRecovery {
     }
     giveSentPackets(acked);
     controller.onAcksDone(now, path.inFlight, appLimited, largest);
+    if (isAnswered) this.#onAnswered(path);
+    this.detectLost(path, space, now);
+  }
+
+  /** The peer has what was sent on the path. */
+  #onAnswered(path: Path): void {
     // RFC 9002 §6.2.1: a client must keep backing off until it knows that the server validated its address.
     if (this.#peerValidatedUs()) path.ptoCount = 0;
     path.unansweredSince = Infinity;
-    if (path.stalled) {
-      path.stalled = false;
-      this.#core.emit({ type: 'pathResumed', path: path.id });
-    }
-    this.detectLost(path, space, now);
+    if (!path.stalled) return;
+    path.stalled = false;
+    this.#core.emit({ type: 'pathResumed', path: path.id });
   }
 
   #sampleRtt(
@@ -300,6 +307,7 @@ export class LossRecovery {
     }
     path.ptoCount++;
     if (path.ptoCount >= STALL_PTO_COUNT && core.multipath && !path.stalled) this.#stall(path);
+    if (path.stalled && !core.paths.hasAlternative(path)) this.#resendOfOthers(path);
     core.wake();
   }
 
@@ -312,6 +320,12 @@ export class LossRecovery {
       this.#release(packet, path, path.space);
       return true;
     });
+  }
+
+  /** No path answers: probes here bring what is under way elsewhere. */
+  #resendOfOthers(path: Path): void {
+    for (const other of this.#core.paths.list)
+      if (other !== path && other.abandoned === undefined) this.#resendOldest(other, other.space);
   }
 
   /** A probe should carry what is most urgent: the frames of the oldest packets that elicit an acknowledgment. */

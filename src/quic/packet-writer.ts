@@ -125,16 +125,26 @@ export class PacketWriter {
 
   #writeOnPaths(out: Transmit[], now: Millis): boolean {
     const core = this.#core;
-    const { paths } = core;
-    const dataPath = paths.dataPath(!core.confirmed || !core.multipath);
+    const dataPath = this.#dataPath();
     const ackPath = this.#ackPath(dataPath);
-    const { list } = paths;
+    const { list } = core.paths;
     for (let i = 0; i < list.length; i++) {
       const path = list[i]!;
       if (path.abandoned !== undefined && !this.#mayCarryOwnAbandon(path, dataPath)) continue;
       if (this.#writeOnPath(out, path, path === dataPath, path === ackPath, now)) return true;
     }
     return false;
+  }
+
+  /** Where none answers any more, data goes with the probes of each: one of them may still lead there. */
+  #dataPath(): Path | undefined {
+    const { paths, confirmed, multipath } = this.#core;
+    const path = paths.dataPath(!confirmed || !multipath);
+    if (path?.stalled !== true) return path;
+    const probing = paths.list.find(
+      (each) => each.abandoned === undefined && each.validated && each.space.probesDue > 0,
+    );
+    return probing ?? path;
   }
 
   /**

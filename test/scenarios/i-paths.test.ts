@@ -444,6 +444,24 @@ describe('I13 to I15: measurements and silence', () => {
     pair.end();
   });
 
+  test('D20, the engine: nothing is heard any more, but one way still works: probes there bring the data', () => {
+    const { pair, both } = connected();
+    const backup = pair.openPath(both, {}, 'backup');
+    pair.runFor(1_000);
+    const first = pair.client.addr;
+    // As with iroh: it acknowledges on the path that it prefers, whatever it hears where.
+    pair.client.host.up.dropIf = (datagram) => datagram.from === first;
+    pair.client.host.down.dropIf = () => true;
+    for (const path of [0, backup]) both.client.quic.pingPath(path);
+    pair.runUntil(() => both.client.quic.paths().every(({ stalled }) => stalled));
+    const start = pair.now;
+    const sent = pair.bytes(500);
+    const id = both.client.sendNew(sent);
+    pair.awaitStream(both.client, both.server, id, sent);
+    expect(pair.now - start).toBeLessThan(5_000);
+    pair.end();
+  });
+
   test('I14: observed addresses are reported per path', () => {
     const { pair, both } = connected({ clientNat: 'moderate', transport: { addressDiscovery: 'both' } });
     const path = pair.openPath(both);
