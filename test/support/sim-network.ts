@@ -185,6 +185,14 @@ interface Mapping {
   readonly contacted: Set<Addr>;
 }
 
+/** A port of the outside that leads to an inside address, whoever sends. */
+interface ForwardedPort {
+  readonly inside: Addr;
+  readonly isOpen: () => boolean;
+  /** Who has sent to it: answers leave from the same port. */
+  readonly senders: Set<Addr>;
+}
+
 /** Rewrites addresses between an inside network and one outside IP. */
 export class Nat {
   readonly kind: NatKind;
@@ -192,6 +200,7 @@ export class Nat {
   readonly #rng: SimRng;
   #byInside = new Map<string, Mapping>();
   #byOutside = new Map<Addr, Mapping>();
+  #forwarded = new Map<Addr, ForwardedPort>();
 
   constructor(kind: NatKind, outsideIp: string, rng: SimRng) {
     this.kind = kind;
@@ -199,7 +208,15 @@ export class Nat {
     this.#rng = rng;
   }
 
+  /** Opens a port until `isOpen` says no. */
+  forwardPort(port: number, inside: Addr, isOpen: () => boolean): void {
+    this.#forwarded.set(toAddr(this.outsideIp, port), { inside, isOpen, senders: new Set() });
+  }
+
   outbound(datagram: SimDatagram): SimDatagram {
+    for (const [outside, { inside, isOpen, senders }] of this.#forwarded)
+      if (inside === datagram.from && senders.has(datagram.to) && isOpen())
+        return { ...datagram, from: outside };
     const key = this.kind === 'strict' ? `${datagram.from.text} ${datagram.to.text}` : datagram.from.text;
     let mapping = this.#byInside.get(key);
     if (mapping === undefined) {
@@ -213,6 +230,11 @@ export class Nat {
   }
 
   inbound(datagram: SimDatagram): SimDatagram | undefined {
+    const forwarded = this.#forwarded.get(datagram.to);
+    if (forwarded?.isOpen() === true) {
+      forwarded.senders.add(datagram.from);
+      return { ...datagram, to: forwarded.inside };
+    }
     const mapping = this.#byOutside.get(datagram.to);
     if (mapping === undefined) return undefined;
     if (this.kind !== 'open' && !mapping.contacted.has(datagram.from)) return undefined;
@@ -223,12 +245,13 @@ export class Nat {
   rebind(): void {
     this.#byInside = new Map();
     this.#byOutside = new Map();
+    this.#forwarded = new Map();
   }
 
   #freePort(): Addr {
     for (;;) {
       const addr = toAddr(this.outsideIp, this.#rng.between(1024, 65_535));
-      if (!this.#byOutside.has(addr)) return addr;
+      if (!this.#byOutside.has(addr) && !this.#forwarded.has(addr)) return addr;
     }
   }
 }
@@ -242,7 +265,12 @@ export interface HostOptions {
   /** Nodes of one direction only, after {@link links}. */
   readonly up?: readonly LinkPart[];
   readonly down?: readonly LinkPart[];
-  readonly nat?: { readonly kind: NatKind; readonly outsideIp: string };
+  readonly nat?: {
+    readonly kind: NatKind;
+    readonly outsideIp: string;
+    /** The router's own address inside. */
+    readonly gatewayIp?: string;
+  };
 }
 
 /** A bound socket. */
@@ -261,6 +289,10 @@ export class SimHost {
   /** From the network to this host. */
   readonly down = new Gate();
   readonly nat: Nat | undefined;
+  /** The router's own address on our side. */
+  gatewayIp: string | undefined;
+  /** What is sent to the router itself, or to a group. */
+  onGatewayDatagram: ((datagram: SimDatagram) => void) | undefined;
   readonly #network: SimNetwork;
   readonly #upNodes: readonly SimNode[];
   readonly #downNodes: readonly SimNode[];
@@ -273,6 +305,7 @@ export class SimHost {
     this.name = name;
     this.#ips = ips;
     this.nat = options.nat && new Nat(options.nat.kind, options.nat.outsideIp, rng.fork());
+    this.gatewayIp = options.nat?.gatewayIp;
     const { links = [], up = [], down = [] } = options;
     this.#upNodes = [this.up, ...[...links, ...up].map((part) => part(rng.fork()))];
     this.#downNodes = [...[...links, ...down].map((part) => part(rng.fork())), this.down];
@@ -320,6 +353,7 @@ export class SimHost {
 
   #send(datagram: SimDatagram): void {
     this.#network.pass(this.#upNodes, 0, datagram, (out) => {
+      if (out.to.ip === this.gatewayIp || out.to.ip.startsWith('239.')) return this.onGatewayDatagram?.(out);
       this.#network.route(this.nat === undefined ? out : this.nat.outbound(out));
     });
   }
@@ -327,8 +361,12 @@ export class SimHost {
   /** From the core. */
   receive(datagram: SimDatagram): void {
     const inside = this.nat === undefined ? datagram : this.nat.inbound(datagram);
-    if (inside === undefined) return;
-    this.#network.pass(this.#downNodes, 0, inside, (arrived) => this.deliver(arrived));
+    if (inside !== undefined) this.receiveLocally(inside);
+  }
+
+  /** From the inside network. */
+  receiveLocally(datagram: SimDatagram): void {
+    this.#network.pass(this.#downNodes, 0, datagram, (arrived) => this.deliver(arrived));
   }
 
   /** To the socket, past everything that lies in front of it. */

@@ -135,7 +135,8 @@ export class SimHostNetwork {
       isLoopback: name === 'lo',
       prefixes,
     }));
-    return { interfaces, defaultRoute: this.defaultRoute, isExpensive: false };
+    const gateway = this.defaultRoute === undefined ? undefined : this.#host.gatewayIp;
+    return { interfaces, defaultRoute: this.defaultRoute, gateway, isExpensive: false };
   }
 }
 
