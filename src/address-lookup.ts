@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { LookupFactory } from './actors/lookup-host.ts';
 import type { AddrFilter, AddressLookup } from './address-lookup/service.ts';
 import { EndpointAddr } from './base/endpoint-addr.ts';
 import type { EndpointId } from './base/endpoint-id.ts';
@@ -53,9 +54,9 @@ export class MemoryLookup implements AddressLookup {
 export interface AddressLookups {
   /** How many there are. */
   readonly size: number;
-  /** Adds a service. It is told at once where the endpoint is. */
-  add(service: AddressLookup): void;
-  /** Takes all services away. They are not closed: others may share them. */
+  /** Adds a service, or one that is made for this endpoint. It is told at once where the endpoint is. */
+  add(service: AddressLookup | LookupFactory): void;
+  /** Takes all services away. Those that were made for this endpoint are closed; others may be shared. */
   clear(): void;
   /** Chooses what services are told, from the next change on. */
   setFilter(filter: AddrFilter | undefined): void;

@@ -10,6 +10,8 @@ import { ActorSystem } from './actors/actor-system.ts';
 import { EndpointActor } from './actors/endpoint-actor.ts';
 import type { EndpointState } from './actors/endpoint-state.ts';
 import { partsOf } from './actors/internals.ts';
+import type { LookupFactory } from './actors/lookup-host.ts';
+import { n0Lookups } from './actors/n0-lookups.ts';
 import type { RemoteInfo } from './actors/remote-info.ts';
 import type { BindOptions } from './actors/bind-plan.ts';
 import { warnWhenCollected } from './actors/unclosed.ts';
@@ -47,11 +49,14 @@ export type Alpn = string | Uint8Array;
 /** Whom to dial: an address, an id, or the text of a ticket or an id. */
 export type Remote = EndpointAddr | EndpointId | string;
 
+/** A lookup service, or what makes one for the endpoint. */
+export type LookupOption = AddressLookup | LookupFactory;
+
 /** Options of {@link Endpoint.bind}. All are optional. */
 export interface EndpointOptions {
   /**
-   * `minimal` (default) contacts no third party. `n0` uses the relays that n0 runs for everybody; its address lookup will
-   * follow.
+   * `minimal` (default) contacts no third party. `n0` uses what n0 runs for everybody: relays, and servers that are told the
+   * home relay, so that the id is enough to dial this endpoint and others that do the same.
    */
   readonly preset?: 'n0' | 'minimal';
   /** Identity; random by default. */
@@ -60,8 +65,11 @@ export interface EndpointOptions {
   readonly alpns?: readonly Alpn[];
   /** Relays; by default what the preset says. */
   readonly relay?: RelayOption | undefined;
-  /** Services that find out where others are, and are told where this endpoint is. */
-  readonly lookup?: AddressLookup | readonly AddressLookup[] | undefined;
+  /**
+   * Services that find out where others are, and are told where this endpoint is; beside those of the preset. A function makes
+   * one for this endpoint.
+   */
+  readonly lookup?: LookupOption | readonly LookupOption[] | undefined;
   /** Chooses what lookup services are told. */
   readonly publishFilter?: AddrFilter | undefined;
   /** Text that lookup services publish beside the addresses, at most 245 bytes of UTF-8. */
@@ -79,9 +87,9 @@ export interface EndpointOptions {
   readonly transports?: readonly CustomTransport[] | undefined;
   /** Whether relays are asked for our addresses, and for their distance (default true). Without there is no home relay. */
   readonly netReport?: boolean | undefined;
-  /** URL of an HTTP proxy (CONNECT) on the way to relays. */
+  /** URL of an HTTP proxy (CONNECT) on the way to relays and lookup servers. */
   readonly proxy?: string | undefined;
-  /** Whom relays must be certified by. Peers are not concerned. */
+  /** Whom relays and lookup servers must be certified by. Peers are not concerned. */
   readonly tls?: TlsTrust | undefined;
   /** Sockets; by default any IPv4 address, and any IPv6 address where there is IPv6. */
   readonly bind?: readonly (string | BindOptions)[];
@@ -144,24 +152,21 @@ export class Endpoint {
    * @throws {BindError} when a required socket cannot be bound; {@link InvalidSocketAddrError} on bad `bind` options.
    */
   static async bind(options: EndpointOptions = {}): Promise<Endpoint> {
-    const { secretKey, preset, pathSelector } = options;
+    const { preset, pathSelector, relay, tls, proxy, logger } = options;
     const platform = options.platform ?? systemPlatform;
+    const secretKey = toSecretKey(options.secretKey, platform);
     const transport = { ...DEFAULT_TRANSPORT_CONFIG, ...options.transport };
-    const log = new Log(options.logger);
+    const log = new Log(logger);
+    const inspect = options.inspect && ((event: InspectedEvent) => options.inspect!(event));
     const system = new ActorSystem({
       clock: platform.clock,
-      inspect: options.inspect && ((event) => options.inspect!(event)),
+      inspect,
       onError: (name, error) => log.write('endpoint', () => `actor "${name}" failed: ${String(error)}`),
     });
     const actor = await EndpointActor.bind({
       system,
       platform,
-      secretKey:
-        secretKey === undefined
-          ? SecretKey.generate(platform.rng)
-          : secretKey instanceof Uint8Array
-            ? SecretKey.fromBytes(secretKey)
-            : secretKey,
+      secretKey,
       alpns: (options.alpns ?? []).map(toAlpn),
       bind: options.bind ?? [],
       externalAddrs: (options.externalAddrs ?? []).map(toExternalAddr),
@@ -169,8 +174,12 @@ export class Endpoint {
       keyLog: toKeyLog(options.keylog),
       qlog: toQlogFactory(options.qlog),
       log,
-      relays: toRelayMap(options.relay ?? (preset === 'n0' ? 'default' : 'disabled')),
-      lookups: toList<AddressLookup>(options.lookup),
+      relays: toRelayMap(relay ?? (preset === 'n0' ? 'default' : 'disabled')),
+      lookups: [
+        ...(preset === 'n0' ? n0Lookups(relay === 'staging' ? 'staging' : 'default', platform) : []),
+        ...toList<LookupOption>(options.lookup),
+      ],
+      lookupEndpoint: { platform, secretKey, tls, proxy, logger, inspect },
       publishFilter: options.publishFilter,
       userData: checkUserData(options.userData),
       gate: gateOf(toList<EndpointHooks>(options.hooks), log),
@@ -178,8 +187,8 @@ export class Endpoint {
       pathSelector: pathSelector && ((mapped) => toMappedSelector(pathSelector, mapped)),
       customTransports: options.transports ?? [],
       isNetReportOn: options.netReport ?? true,
-      proxy: options.proxy,
-      tls: options.tls,
+      proxy,
+      tls,
     });
     const endpoint = new Endpoint(actor, transport);
     partsOf.set(endpoint, { system, log });
@@ -377,6 +386,11 @@ export class Endpoint {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
+}
+
+function toSecretKey(secretKey: EndpointOptions['secretKey'], { rng }: Platform): SecretKey {
+  if (secretKey === undefined) return SecretKey.generate(rng);
+  return secretKey instanceof Uint8Array ? SecretKey.fromBytes(secretKey) : secretKey;
 }
 
 function toKeyLog(keylog: EndpointOptions['keylog']): KeyLog | undefined {

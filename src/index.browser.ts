@@ -9,6 +9,7 @@ export {
   type CloseOptions,
   type ConnectOptions,
   type EndpointOptions,
+  type LookupOption,
   type Remote,
 } from './endpoint.ts';
 export { ExternalAddrs } from './external-addrs.ts';
@@ -23,6 +24,10 @@ export type { PathPolicy, SelectionReason } from './machines/path-selection.ts';
 export type { PathChoice, PathSelector } from './path-selector.ts';
 export { Relays, type RelayConfig, type RelayOption } from './relays.ts';
 export { MemoryLookup, type AddressLookups } from './address-lookup.ts';
+export { PkarrPublisher, type PkarrPublisherOptions } from './actors/pkarr-publisher.ts';
+export { PkarrResolver, type PkarrResolverOptions } from './actors/pkarr-resolver.ts';
+export { DnsLookup, type DnsLookupOptions } from './actors/dns-lookup.ts';
+export type { LookupEndpoint, LookupFactory, LookupHost } from './actors/lookup-host.ts';
 export type { AddrFilter, AddressLookup, LookupAnswer, PublishedData } from './address-lookup/service.ts';
 export type { ConnectionInfo, EndpointHooks } from './hooks.ts';
 export type { Hooks, HookVerdict } from './actors/hooks.ts';

@@ -32,6 +32,7 @@ import type { EndpointState } from './endpoint-state.ts';
 import { EndpointTls } from './endpoint-tls.ts';
 import { EngineDriver } from './engine-driver.ts';
 import { Incomings } from './incomings.ts';
+import type { LookupEndpoint, LookupFactory } from './lookup-host.ts';
 import { LookupRegistry, toNoAddressError } from './lookup-registry.ts';
 import { MappedAddrs } from './mapped-addrs.ts';
 import { NetReporter } from './net-report.ts';
@@ -64,7 +65,9 @@ export interface EndpointActorOptions {
   readonly log: Log;
   /** Undefined: no relays. An empty map may be filled later. */
   readonly relays: RelayMap | undefined;
-  readonly lookups: readonly AddressLookup[];
+  readonly lookups: readonly (AddressLookup | LookupFactory)[];
+  /** Whom lookup services are made for. */
+  readonly lookupEndpoint: LookupEndpoint;
   readonly publishFilter: AddrFilter | undefined;
   readonly userData: string | undefined;
   /** Undefined: nobody wants to be asked. */
@@ -151,6 +154,7 @@ export class EndpointActor {
     this.lookup = new LookupRegistry({
       clock,
       log,
+      endpoint: options.lookupEndpoint,
       services: options.lookups,
       filter: options.publishFilter,
     });
@@ -216,7 +220,12 @@ export class EndpointActor {
         'no socket could be bound, and there are no relays',
       );
     }
-    return new EndpointActor(options, transports, mapped, metrics);
+    try {
+      return new EndpointActor(options, transports, mapped, metrics);
+    } catch (error) {
+      await transports.close();
+      throw error;
+    }
   }
 
   get id(): EndpointId {
@@ -331,6 +340,7 @@ export class EndpointActor {
         abort: () => {
           this.driver.stop();
           this.remotes.stop();
+          void this.lookup.close();
           void this.relayManager?.close(AbortSignal.abort());
           void this.transports.close();
         },

@@ -10,12 +10,14 @@ import { EndpointAddr } from '../base/endpoint-addr.ts';
 import type { EndpointId } from '../base/endpoint-id.ts';
 import {
   AddressLookupFailed,
+  BindError,
   ConnectError,
   ConnectWithOptsError,
   LookupError,
   type CodeOf,
 } from '../base/errors.ts';
 import type { Log } from '../transport/log.ts';
+import type { LookupEndpoint, LookupFactory } from './lookup-host.ts';
 import { WaitQueue } from './wait.ts';
 
 /** One service may take so long for one question, ms. Upstream has no limit. */
@@ -33,7 +35,9 @@ export interface LookupItem {
 export interface LookupRegistryOptions {
   readonly clock: Clock;
   readonly log: Log;
-  readonly services?: readonly AddressLookup[];
+  /** For services that are made for this endpoint. */
+  readonly endpoint?: LookupEndpoint | undefined;
+  readonly services?: readonly (AddressLookup | LookupFactory)[];
   readonly filter?: AddrFilter | undefined;
 }
 
@@ -41,34 +45,58 @@ export interface LookupRegistryOptions {
 export class LookupRegistry {
   readonly #clock: Clock;
   readonly #log: Log;
+  readonly #endpoint: LookupEndpoint | undefined;
   readonly #services: AddressLookup[] = [];
+  /** Made for this endpoint, and nobody else's. */
+  readonly #own = new Set<AddressLookup>();
+  /** Of services that were taken away and close. */
+  readonly #closing = new Set<Promise<void>>();
   #filter: AddrFilter | undefined;
   /** As it was given, before the filter. */
   #published: PublishedData | undefined;
   #isClosed = false;
 
-  constructor({ clock, log, services = [], filter }: LookupRegistryOptions) {
+  /** @throws {BindError} `AddressLookup` when a factory throws. */
+  constructor({ clock, log, endpoint, services = [], filter }: LookupRegistryOptions) {
     this.#clock = clock;
     this.#log = log;
+    this.#endpoint = endpoint;
     this.#filter = filter;
-    for (const service of services) this.add(service);
+    try {
+      for (const service of services) this.add(service);
+    } catch (cause) {
+      this.clear();
+      throw new BindError('BindError.AddressLookup', `no lookup service: ${messageOf(cause)}`, cause);
+    }
   }
 
   get size(): number {
     return this.#services.length;
   }
 
-  /** Adds a service; it is told at once what was published last. */
-  add(service: AddressLookup): void {
+  /** Adds a service; it is told at once what was published last. @throws what a factory throws. */
+  add(service: AddressLookup | LookupFactory): void {
     if (this.#isClosed) return;
-    this.#services.push(service);
+    const added = typeof service === 'function' ? this.#make(service) : service;
+    this.#services.push(added);
     const data = this.#filtered();
-    if (data !== undefined) this.#tell(service, data);
+    if (data !== undefined) this.#tell(added, data);
   }
 
-  /** Takes all services away. They are not closed: others may share them. */
+  #make(factory: LookupFactory): AddressLookup {
+    if (this.#endpoint === undefined) throw new Error('there is no endpoint to make a service for');
+    const made = factory(this.#endpoint);
+    this.#own.add(made);
+    return made;
+  }
+
+  /** Takes all services away. Those that were made for this endpoint are closed; others may be shared. */
   clear(): void {
-    this.#services.length = 0;
+    for (const service of this.#services.splice(0)) {
+      if (!this.#own.delete(service)) continue;
+      const closing = this.#end(service).finally(() => this.#closing.delete(closing));
+      this.#closing.add(closing);
+    }
   }
 
   /** Counts from the next {@link publish} or {@link add} on. */
@@ -149,19 +177,22 @@ export class LookupRegistry {
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    const closing = this.#services.splice(0).map(async (service) => {
-      try {
-        await service.close?.();
-      } catch (error) {
-        this.#report(`${service.name}, closing,`, error);
-      }
-    });
+    const closing = [...this.#closing, ...this.#services.splice(0).map((service) => this.#end(service))];
     let timer: unknown;
     const limit = new Promise<void>((resolve) => {
       timer = this.#clock.setTimeout(resolve, LOOKUP_CLOSE_LIMIT_MS);
     });
     await Promise.race([Promise.all(closing), limit]);
     this.#clock.clearTimeout(timer);
+  }
+
+  /** Never rejects. */
+  async #end(service: AddressLookup): Promise<void> {
+    try {
+      await service.close?.();
+    } catch (error) {
+      this.#report(`${service.name}, closing,`, error);
+    }
   }
 
   #report(who: string, error: unknown): void {

@@ -1,13 +1,13 @@
 /**
  * The three base-32 alphabets of iroh, all without padding: RFC 4648 (tickets, key text), its "extended hex" form (TLS
- * names) and z-base-32 (pkarr, DNS).
+ * names) and z-base-32 (pkarr, DNS); and base64url (DNS over HTTPS).
  *
  * Decoding is strict: impossible lengths and non-zero bits after the last byte are refused, so that each byte string has
  * one spelling up to case. Hex lives in `bytes.ts`.
  *
  * @module
  */
-import { base32hexnopad, base32nopad } from '@scure/base';
+import { base32hexnopad, base32nopad, base64urlnopad } from '@scure/base';
 import { DecodeError } from './bytes.ts';
 
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
@@ -55,6 +55,11 @@ export function decodeZ32(text: string): Uint8Array {
     translated += other;
   }
   return decode(base32nopad, translated, 'z-base-32');
+}
+
+/** RFC 4648 §5, without padding. */
+export function encodeBase64Url(bytes: Uint8Array): string {
+  return base64urlnopad.encode(bytes);
 }
 
 function decode(coder: typeof base32nopad, text: string, name: string): Uint8Array {

@@ -9,6 +9,7 @@
 export const ERROR_CODES = {
   'BindError.Sockets': 'A required socket could not be bound; `cause` is the system error.',
   'BindError.CreateQuicEndpoint': 'No socket at all could be bound.',
+  'BindError.AddressLookup': 'A lookup service could not be made; see `cause`.',
   'InvalidSocketAddr.AddrParse': 'A bind address is not `ip:port`.',
   'InvalidSocketAddr.InvalidPrefixLength': 'A prefix length is above 32 (IPv4) or 128 (IPv6).',
   'InvalidSocketAddr.DuplicateDefaultAddr': 'Two default addresses of one family.',

@@ -21,6 +21,12 @@ export {
   type PortMapperInput,
 } from './port-mapper.ts';
 export {
+  publisherMachine,
+  type PublisherContext,
+  type PublisherEvent,
+  type PublisherInput,
+} from './publisher.ts';
+export {
   relayClientMachine,
   type RelayClientContext,
   type RelayClientEvent,

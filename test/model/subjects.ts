@@ -8,6 +8,7 @@ import { connectionMachine, type ConnectionLifeEvent } from '../../src/machines/
 import { endpointMachine, type EndpointEvent } from '../../src/machines/endpoint.ts';
 import { netReportMachine, type NetReportEvent } from '../../src/machines/net-report.ts';
 import { portMapperMachine, type PortMapperEvent } from '../../src/machines/port-mapper.ts';
+import { publisherMachine, type PublisherEvent } from '../../src/machines/publisher.ts';
 import {
   relayClientMachine,
   type RelayClientEvent,
@@ -75,6 +76,7 @@ export const subjects: readonly ModelSubject[] = [
       (random) => ({ type: 'networkChanged', isMajor: random.chance(0.5) }),
       () => ({ type: 'networkHint' }),
       () => ({ type: 'relayMapChanged' }),
+      () => ({ type: 'portMapChanged' }),
       () => ({ type: 'directRefresh' }),
       () => ({ type: 'localAddrsChanged' }),
       (random) => ({ type: 'reportWanted', reason: random.pick(REPORT_REASONS) }),
@@ -171,6 +173,15 @@ export const subjects: readonly ModelSubject[] = [
       () => ({ type: 'held' }),
       () => ({ type: 'blocked' }),
       (random) => (random.chance(0.1) ? { type: 'stop' } : { type: 'blocked' }),
+    ),
+  },
+  {
+    name: 'publisher',
+    machine: publisherMachine,
+    input: { server: 'dns.example', republishIntervalMs: 300_000 },
+    events: eventsOf<PublisherEvent>(
+      () => ({ type: 'changed' }),
+      (random) => (random.chance(0.1) ? { type: 'close' } : { type: 'changed' }),
     ),
   },
 ];
