@@ -83,6 +83,8 @@ export class RemoteState {
   readonly #actor: Actor<typeof remoteMachine>;
   #lastPunch: PunchAttempt | undefined;
   #lookupError: unknown;
+  /** As the chart knows it. */
+  #isIdle = false;
 
   /** @param onEnd - Called once, with the commands that nobody has seen. */
   constructor(id: EndpointId, shared: RemoteShared, onEnd: (leftovers: RemoteCommand[]) => void) {
@@ -163,6 +165,9 @@ export class RemoteState {
   #handled(): void {
     if (this.#actor.getSnapshot().status !== 'active') return;
     const isIdle = this.#paths.connections.size === 0 && this.#resolves.size === 0;
+    // While it is and stays busy the chart has nothing to learn.
+    if (!isIdle && !this.#isIdle) return;
+    this.#isIdle = isIdle;
     this.#actor.send({ type: 'handled', isIdle });
   }
 
@@ -330,6 +335,8 @@ export class RemoteState {
         break;
       case 'pathAbandoned':
         this.#paths.onAbandoned(connection, event.path, event.reason);
+        // What was lost may be found again. Upstream waits for the next look, up to a minute.
+        if (event.reason.type === 'timedOut') this.#considerPunching();
         break;
       case 'pathStalled':
       case 'pathResumed':

@@ -49,6 +49,24 @@ describe('hole punching', () => {
     expect(connection.rounds.length).toBe(5);
   });
 
+  test('a direct path that timed out is looked for at once, though nothing is new', async () => {
+    const rig = new RemoteRig();
+    rig.setDirect(OURS);
+    const connection = await rig.connect('client', relayed(rig));
+    connection.offer(V4);
+    connection.tellAll();
+    await rig.run(0);
+    const path = connection.begin({ remote: V4, local: OURS });
+    connection.validate(path);
+    connection.tellAll();
+    await rig.run(20_000);
+    const rounds = connection.rounds.length;
+    connection.abandon(path, { type: 'timedOut' });
+    connection.tellAll();
+    await rig.run(0);
+    expect(connection.rounds.slice(rounds)).toEqual([{ at: 20_000, local: [OURS], remote: [V4] }]);
+  });
+
   test('a round that cannot start now is tried again, more and more rarely', async () => {
     const rig = new RemoteRig();
     rig.setDirect(OURS);
