@@ -89,21 +89,13 @@ export class RemotePaths {
 
   /** Takes a connection whose handshake is complete. Its open paths are registered: path 0 announces itself in no event. */
   add(connection: ConnectionActor): void {
-    const { known, metrics } = this.#options;
+    const { metrics } = this.#options;
     metrics.add('num_conns_opened');
     this.#connections.add(connection);
     connection.paths.register();
     const infos = connection.quic.paths();
     for (const info of infos) if (info.validated || info.id === 0) this.#register(connection, info);
-    const [first] = infos;
-    const isRelayed = first !== undefined && this.#kindOf(first.remote) === 'relay';
-    for (const { addr } of known) {
-      const kind = this.#kindOf(addr);
-      // Relays so that there is something to fall back to. Upstream has custom paths only if they were the first; nobody else
-      // finds them.
-      if (kind === 'custom' || (kind === 'relay' && !isRelayed))
-        this.#open(connection, { remote: addr, local: undefined });
-    }
+    this.#openBackups(connection);
     this.select('opened');
   }
 
@@ -235,7 +227,26 @@ export class RemotePaths {
     this.#selected = picked;
     const reason = this.#reason(trigger, before, picked);
     if (!isSame) this.#options.onSelected(picked, reason);
-    for (const connection of this.#connections) this.#apply(connection, reason);
+    for (const connection of this.#connections) {
+      this.#apply(connection, reason);
+      // A relay that was gone for long may be back.
+      if (trigger === 'tick') this.#openBackups(connection);
+    }
+  }
+
+  /**
+   * Opens what nobody else does: relays, so that there is something to fall back to, and custom paths, which upstream has only
+   * if they were the first.
+   */
+  #openBackups(connection: ConnectionActor): void {
+    const isRelayed = [...connection.paths.open.values()].some(
+      ({ remote }) => this.#kindOf(remote) === 'relay',
+    );
+    for (const { addr } of this.#options.known) {
+      const kind = this.#kindOf(addr);
+      if (kind === 'custom' || (kind === 'relay' && !isRelayed))
+        this.#open(connection, { remote: addr, local: undefined });
+    }
   }
 
   #pick(): PathCandidate | undefined {
