@@ -27,8 +27,9 @@ export interface EndpointSteps {
   readonly lookups: () => Promise<void> | void;
   /** Closes all connections with code 0; resolves when no peer is left to tell. Has the limit of `close`. */
   readonly draining: EndpointStepBody;
-  /** This one and the next three run at the same time, 100 ms each. */
+  /** This one and the next three run at the same time. 600 ms: a router is told over the network. */
   readonly mapping: EndpointStepBody;
+  /** 100 ms, as the next two. */
   readonly socket: EndpointStepBody;
   readonly remotes: EndpointStepBody;
   readonly relays: EndpointStepBody;

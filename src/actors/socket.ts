@@ -8,11 +8,11 @@
  */
 import { fromPromise, type Actor } from 'xstate';
 import type { Subscription } from 'rxjs';
-import { localIps, type InterfaceState } from '../base/interface-state.ts';
+import { localIps, scopeOf, type InterfaceState } from '../base/interface-state.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { RelayUrl } from '../base/relay-url.ts';
 import { randomBelow } from '../base/rng.ts';
-import type { Addr } from '../base/socket-addr.ts';
+import { isUnspecified, type Addr } from '../base/socket-addr.ts';
 import {
   composeDirectAddrs,
   equalDirectAddrs,
@@ -40,6 +40,8 @@ export type SocketCommand =
   | { readonly type: 'directRefresh' }
   /** Sockets were bound anew, or a custom transport has other addresses. */
   | { readonly type: 'localAddrsChanged' }
+  /** The router opened a port for us, or closed it. */
+  | { readonly type: 'portMapChanged' }
   /** A relay sees us under another address: another report would say something new. */
   | { readonly type: 'addressFound' }
   /** For tests: as if the network had changed. */
@@ -50,6 +52,7 @@ const OVERFLOW = {
   relayMapChanged: 'dropNewest',
   directRefresh: 'dropNewest',
   localAddrsChanged: 'dropNewest',
+  portMapChanged: 'dropNewest',
   addressFound: 'dropNewest',
   forceNetworkChange: 'wait',
 } as const;
@@ -64,6 +67,16 @@ export interface RelayControl {
   setIpv6Works(works: boolean): void;
   checkConnections(localIps: readonly string[]): void;
   cutBackoff(): void;
+}
+
+/** The part of the port mapper that is steered from here. */
+export interface PortMapControl {
+  /** Under which address the router lets others reach our port. */
+  readonly externalAddr: Watched<Addr | undefined>;
+  setPort(port: number | undefined): void;
+  procure(): void;
+  check(): void;
+  closeStarted(): void;
 }
 
 /** Makes net reports, one at a time. */
@@ -104,6 +117,8 @@ export interface SocketActorOptions {
   readonly relayManager: RelayControl | undefined;
   /** Undefined: no reports, and so no home relay. */
   readonly netReporter: ReportMaker | undefined;
+  /** Undefined: routers are left alone. */
+  readonly portMapper?: PortMapControl | undefined;
   /** What the application says about where we are. */
   readonly externalAddrs: Iterable<Addr>;
   /** Binds sockets anew after a major change. Its errors are logged. */
@@ -126,7 +141,7 @@ export class SocketActor {
   readonly #stopped: Promise<void>;
   #actor: Actor<typeof socketMachine> | undefined;
   #monitor: NetworkMonitor | undefined;
-  #homeSubscription: Subscription | undefined;
+  readonly #subscriptions: Subscription[] = [];
   #home: string | undefined;
   /** What QUIC knows. */
   #toldIps: ReadonlySet<string> = new Set();
@@ -148,14 +163,15 @@ export class SocketActor {
       name: 'socket commands',
       owner: this.#name,
       // All but the last are the same however often they are said: one of a kind waits, and a second one changes nothing.
-      capacities: [1, 1, 1, 1, 1, SOCKET_INBOX_CAPACITY],
+      capacities: [1, 1, 1, 1, 1, 1, SOCKET_INBOX_CAPACITY],
       lanes: {
         networkHint: 0,
         relayMapChanged: 1,
         directRefresh: 2,
         localAddrsChanged: 3,
-        addressFound: 4,
-        forceNetworkChange: 5,
+        portMapChanged: 4,
+        addressFound: 5,
+        forceNetworkChange: 6,
       },
       overflow: OVERFLOW,
       deliver: (command) => this.#deliver(command),
@@ -185,7 +201,7 @@ export class SocketActor {
 
   /** Composes the direct addresses, publishes, asks for the first report. */
   start(): void {
-    const { platform, relayManager, netReporter, system } = this.#options;
+    const { platform, relayManager, netReporter, portMapper, system, metrics } = this.#options;
     if (netReporter !== undefined)
       netReporter.onFinding = () => void this.sender(this.#name).send({ type: 'addressFound' });
     this.#monitor = new NetworkMonitor({
@@ -204,15 +220,23 @@ export class SocketActor {
     this.#toldIps = this.#localIps();
     this.#actor = system.start(this.#machine(), this.#name, { endpoint: this.#options.name });
     this.#actor.subscribe({ complete: () => this.#end(), error: () => this.#end() });
-    this.#homeSubscription = relayManager?.homeRelay.subscribe(this.#name, (status) => {
+    const home = relayManager?.homeRelay.subscribe(this.#name, (status) => {
       if (status?.url.href === this.#home) return;
       this.#home = status?.url.href;
       this.#inbox.sender(this.#name).send({ type: 'localAddrsChanged' });
     });
+    let told = portMapper?.externalAddr.value;
+    const mapped = portMapper?.externalAddr.subscribe(this.#name, (addr) => {
+      if (addr === told) return;
+      told = addr;
+      if (addr !== undefined) metrics.add('portmap_external_address_updated');
+      this.#inbox.sender(this.#name).send({ type: 'portMapChanged' });
+    });
+    for (const each of [home, mapped]) if (each !== undefined) this.#subscriptions.push(each);
   }
 
   #machine(): typeof socketMachine {
-    const { relays, netReporter, metrics, platform, relayManager } = this.#options;
+    const { relays, netReporter, metrics, platform, relayManager, portMapper } = this.#options;
     return socketMachine.provide({
       actors: {
         'bind sockets anew': fromPromise(() => this.#rebind()),
@@ -227,12 +251,16 @@ export class SocketActor {
           relayManager?.checkConnections([...this.#localIps()]);
           relayManager?.cutBackoff();
         },
+        'ask for port mapping': () => this.#procure(),
         'forget report': () => {
           this.#netReport.set(undefined);
           this.#refresh();
         },
         'tell QUIC of change': ({ context }) => this.#notifyQuic(context.isPendingMajor),
-        'end reports': () => void netReporter?.close(),
+        'end reports': () => {
+          portMapper?.closeStarted();
+          void netReporter?.close();
+        },
         'count tick': () => metrics.add('actor_tick_re_stun'),
       },
       guards: {
@@ -275,6 +303,18 @@ export class SocketActor {
     }
   }
 
+  /** The port is that of the first IPv4 socket that a router can send to; upstream asks once, at the start. */
+  #procure(): void {
+    const { portMapper, sockets, metrics } = this.#options;
+    if (portMapper === undefined) return;
+    const socket = sockets().find(
+      ({ addr }) => addr.family === 4 && (isUnspecified(addr) || scopeOf(addr.ip) === 'other'),
+    );
+    metrics.add('portmap_attempts');
+    portMapper.setPort(socket?.addr.port);
+    portMapper.procure();
+  }
+
   async #report(options: { readonly isFull: boolean }, signal: AbortSignal): Promise<void> {
     let report: NetReport;
     try {
@@ -287,8 +327,12 @@ export class SocketActor {
   }
 
   #take(report: NetReport): void {
-    const { relayManager } = this.#options;
+    const { relayManager, portMapper } = this.#options;
     const home = relayManager?.homeRelay.value?.url;
+    const before = this.#netReport.value?.globalV4?.ip;
+    // The router has another address, and may have forgotten us.
+    if (before !== undefined && report.globalV4 !== undefined && report.globalV4.ip !== before)
+      portMapper?.check();
     // A report that found no relay says more about the moment than about the relay that we have.
     const kept = report.preferredRelay === undefined ? { ...report, preferredRelay: home } : report;
     relayManager?.setIpv6Works(kept.udpV6);
@@ -299,9 +343,9 @@ export class SocketActor {
 
   /** Puts the direct addresses together anew and tells who needs to know if they differ. */
   #refresh(): void {
-    const { sockets, externalAddrs, platform } = this.#options;
+    const { sockets, externalAddrs, platform, portMapper } = this.#options;
     const addrs = composeDirectAddrs({
-      portMapped: undefined,
+      portMapped: portMapper?.externalAddr.value,
       report: this.#netReport.value,
       sockets: sockets(),
       network: platform.interfaceState(),
@@ -343,15 +387,18 @@ export class SocketActor {
   }
 
   async #stopParts(): Promise<void> {
-    this.#monitor?.stop();
-    this.#homeSubscription?.unsubscribe();
+    this.#stopListening();
     await this.#options.netReporter?.close();
+  }
+
+  #stopListening(): void {
+    this.#monitor?.stop();
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
   }
 
   #end(): void {
     this.#isStopping = true;
-    this.#monitor?.stop();
-    this.#homeSubscription?.unsubscribe();
+    this.#stopListening();
     this.#inbox.close();
     this.#directAddrs.close();
     this.#netReport.close();

@@ -11,12 +11,15 @@
 import { assign, fromPromise, setup } from 'xstate';
 import type { Millis } from '../base/clock.ts';
 import { notProvided } from './not-provided.ts';
+import { RELEASE_GRACE_MS } from './port-mapper.ts';
 import { ACTOR_GRACE_MS } from './socket.ts';
 
 /** A closing endpoint waits at most this long for its peers unless told otherwise, ms: three PTOs of a slow path. */
 export const DEFAULT_DRAIN_LIMIT_MS = 3_000;
 /** What drivers and sockets get to end in, ms each. Upstream has no limit. */
 export const RUNTIME_GRACE_MS = 1_000;
+/** What the port mapper gets, ms: what it gives the router, and a moment more. */
+export const MAPPING_GRACE_MS = RELEASE_GRACE_MS + ACTOR_GRACE_MS;
 /** What lookup services get once the peers know, ms: as long as their registry gives them in all. */
 export const LOOKUP_GRACE_MS = 1_000;
 
@@ -58,7 +61,10 @@ interface EndpointStepParams {
 const overrunOf = (step: EndpointStep) => ({ type: 'report overrun', params: { step } }) as const;
 
 /** A region that ends when its actor does, or when it has had its time. */
-const partOf = <const Source extends string, const Grace extends 'actor grace' | 'lookup grace'>(
+const partOf = <
+  const Source extends string,
+  const Grace extends 'actor grace' | 'mapping grace' | 'lookup grace',
+>(
   step: EndpointStep,
   src: Source,
   grace: Grace,
@@ -108,6 +114,7 @@ export const endpointMachine = setup({
   delays: {
     'drain limit': ({ context }) => context.timeoutMs,
     'actor grace': ACTOR_GRACE_MS,
+    'mapping grace': MAPPING_GRACE_MS,
     'lookup grace': LOOKUP_GRACE_MS,
     'runtime grace': RUNTIME_GRACE_MS,
   },
@@ -149,7 +156,7 @@ export const endpointMachine = setup({
           type: 'parallel',
           onDone: 'runtime',
           states: {
-            mapping: partOf('mapping', 'release port mapping', 'actor grace'),
+            mapping: partOf('mapping', 'release port mapping', 'mapping grace'),
             lookups: partOf('lookups', 'join lookup services', 'lookup grace'),
             socket: partOf('socket', 'stop socket actor', 'actor grace'),
             remotes: partOf('remotes', 'stop remotes', 'actor grace'),

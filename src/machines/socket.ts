@@ -27,7 +27,13 @@ export const MAX_NETWORK_WAIT_MS = 5_000;
 export const ACTOR_GRACE_MS = 100;
 
 /** Why a report is wanted, weakest first. */
-export const REPORT_REASONS = ['periodic', 'minorChange', 'relayMapChange', 'majorChange'] as const;
+export const REPORT_REASONS = [
+  'periodic',
+  'portMapChange',
+  'minorChange',
+  'relayMapChange',
+  'majorChange',
+] as const;
 export type ReportReason = (typeof REPORT_REASONS)[number];
 
 /** What is left of two reasons: the stronger one (upstream: the later one, so that a full report can get lost). */
@@ -48,6 +54,8 @@ export type SocketEvent =
   /** The application believes that the network changed. */
   | { readonly type: 'networkHint' }
   | { readonly type: 'relayMapChanged' }
+  /** The router opened a port for us, or closed it. */
+  | { readonly type: 'portMapChanged' }
   /** What the direct addresses are made of changed. */
   | { readonly type: 'directRefresh' }
   /** What others are to be told changed: sockets, or the home relay. */
@@ -92,6 +100,7 @@ export const socketMachine = setup({
     'refresh direct addresses': notProvided('refresh direct addresses'),
     publish: notProvided('publish'),
     'check relay connections': notProvided('check relay connections'),
+    'ask for port mapping': notProvided('ask for port mapping'),
     'forget report': notProvided('forget report'),
     'tell QUIC of change': notProvided('tell QUIC of change'),
     'end reports': notProvided('end reports'),
@@ -160,6 +169,10 @@ export const socketMachine = setup({
       on: {
         networkHint: { actions: 'read interfaces' },
         relayMapChanged: { actions: { type: 'want report', params: { reason: 'relayMapChange' } } },
+        // Upstream waits for the report before it says so.
+        portMapChanged: {
+          actions: ['refresh direct addresses', { type: 'want report', params: { reason: 'portMapChange' } }],
+        },
         directRefresh: { actions: 'refresh direct addresses' },
         localAddrsChanged: { guard: 'has local addresses', actions: 'publish' },
         stop: 'stopping',
@@ -251,8 +264,9 @@ export const socketMachine = setup({
             idle: {
               on: {
                 reportWanted: [
-                  { guard: 'has no relays', actions: 'forget report' },
-                  { target: 'running', actions: 'remember reason' },
+                  // A router is asked all the same, which upstream does not do.
+                  { guard: 'has no relays', actions: ['ask for port mapping', 'forget report'] },
+                  { target: 'running', actions: ['ask for port mapping', 'remember reason'] },
                 ],
               },
             },

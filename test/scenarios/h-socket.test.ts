@@ -1,6 +1,6 @@
 /** Scenarios H: what the socket actor does about changes, reports and addresses; in virtual time. */
 import { describe, expect, test } from '@jest/globals';
-import { toAddr } from '../../src/base/socket-addr.ts';
+import { parseAddr, toAddr } from '../../src/base/socket-addr.ts';
 import {
   MAX_NETWORK_WAIT_MS,
   MAX_RE_STUN_INTERVAL_MS,
@@ -106,6 +106,65 @@ describe('what asks for a report, and what else it does', () => {
       rig.actor.sender('test').send({ type: 'relayMapChanged' });
     }, 50);
     expect(story).toEqual(['full report']);
+    await rig.stop();
+  });
+
+  test('PortmapUpdated: the address is told at once, and a report follows; counted', async () => {
+    const rig = await started({ hasPortMapper: true });
+    const addr = toAddr('203.0.113.5', 999);
+    const story = await rig.during(() => void rig.mappedAddr.set(addr), 50);
+    expect(story).toEqual(['publish', 'map 4242', 'report']);
+    expect(rig.actor.directAddrs.value[0]).toEqual({ addr, type: 'portmapped' });
+    expect(rig.metrics.value('portmap_external_address_updated')).toBe(1);
+    await rig.run(200);
+    expect(await rig.during(() => void rig.mappedAddr.set(undefined), 50)).toEqual([
+      'publish',
+      'map 4242',
+      'report',
+    ]);
+    expect(rig.actor.directAddrs.value.map(({ type }) => type)).toEqual(['local']);
+    expect(rig.metrics.value('portmap_external_address_updated')).toBe(1);
+    await rig.stop();
+  });
+
+  test('a mapping is asked for with each report, with and without relays', async () => {
+    for (const relays of [0, 1]) {
+      const rig = await started({ hasPortMapper: true, relays });
+      await rig.run(MAX_RE_STUN_INTERVAL_MS);
+      const asked = rig.story.filter(({ what }) => what === 'map 4242');
+      expect(asked.length).toBeGreaterThanOrEqual(2);
+      expect(rig.metrics.value('portmap_attempts')).toBe(asked.length);
+      expect(await rig.during(() => rig.actor.closeStarted(), 30_000)).toEqual([
+        'mapper ends',
+        'reporter closed',
+      ]);
+      await rig.stop();
+    }
+  });
+
+  test('a socket that a router cannot send to has no port to be mapped', async () => {
+    const sockets = ['[::]:1', '127.0.0.1:2', '192.0.2.7:3', '0.0.0.0:4'].map((text) => ({
+      addr: parseAddr(text),
+      requestedPort: 0,
+    }));
+    for (const [count, port] of [
+      [2, 'undefined'],
+      [4, '3'],
+    ] as const) {
+      const rig = await started({ hasPortMapper: true, sockets: sockets.slice(0, count) });
+      expect(rig.story.filter(({ what }) => what.startsWith('map '))[0]!.what).toBe(`map ${port}`);
+      await rig.stop();
+    }
+  });
+
+  test('another public address puts the mapping in doubt', async () => {
+    let ip = '203.0.113.5';
+    const rig = await started({ hasPortMapper: true, report: () => ({ globalV4: toAddr(ip, 1_000) }) });
+    await rig.run(MAX_RE_STUN_INTERVAL_MS);
+    expect(rig.story.some(({ what }) => what === 'check mapping')).toBe(false);
+    ip = '203.0.113.6';
+    await rig.run(2 * MAX_RE_STUN_INTERVAL_MS);
+    expect(rig.story.filter(({ what }) => what === 'check mapping')).toHaveLength(1);
     await rig.stop();
   });
 

@@ -49,6 +49,8 @@ export interface SocketRigOptions {
   readonly ips?: readonly string[];
   readonly rebind?: () => Promise<void>;
   readonly inspect?: (event: ActorInspectionEvent) => void;
+  /** Whether there is a port mapper, whose word is the test's. */
+  readonly hasPortMapper?: boolean;
 }
 
 export class SocketRig {
@@ -58,6 +60,8 @@ export class SocketRig {
   readonly relays: RelayMap;
   readonly metrics = new Metrics();
   readonly homeRelay: Watch<{ readonly url: RelayUrl } | undefined>;
+  /** What the router says, if there is a port mapper. */
+  readonly mappedAddr: Watch<Addr | undefined>;
   readonly externalAddrs = new Set<Addr>();
   readonly actor: SocketActor;
   readonly runs: ReportRun[] = [];
@@ -93,6 +97,7 @@ export class SocketRig {
       'relays',
       undefined,
     );
+    this.mappedAddr = this.system.watch<Addr | undefined>('external address', 'port mapper', undefined);
     const note = (what: string): void => void this.story.push({ at: clock.now(), what });
     this.actor = new SocketActor({
       system: this.system,
@@ -130,6 +135,16 @@ export class SocketRig {
           return Promise.resolve();
         },
       },
+      portMapper:
+        options.hasPortMapper === true
+          ? {
+              externalAddr: this.mappedAddr,
+              setPort: (port) => note(`map ${port}`),
+              procure: () => undefined,
+              check: () => note('check mapping'),
+              closeStarted: () => note('mapper ends'),
+            }
+          : undefined,
       externalAddrs: this.externalAddrs,
       rebind: async () => {
         note('rebind');

@@ -6,6 +6,7 @@ import { Recorder } from '../../../src/inspect/recorder.ts';
 import {
   DEFAULT_DRAIN_LIMIT_MS,
   LOOKUP_GRACE_MS,
+  MAPPING_GRACE_MS,
   RUNTIME_GRACE_MS,
   type EndpointStep,
 } from '../../../src/machines/endpoint.ts';
@@ -29,7 +30,7 @@ const ORDER = [
 const LIMITS: Record<EndpointStep, number> = {
   draining: DEFAULT_DRAIN_LIMIT_MS,
   lookups: LOOKUP_GRACE_MS,
-  mapping: ACTOR_GRACE_MS,
+  mapping: MAPPING_GRACE_MS,
   socket: ACTOR_GRACE_MS,
   remotes: ACTOR_GRACE_MS,
   relays: ACTOR_GRACE_MS,
