@@ -26,15 +26,4 @@ describe('model-7: the whole system, whatever happens to its networks', () => {
     const [first, second] = [await runWholeSystem(5), await runWholeSystem(5)];
     expect(second.story).toEqual(first.story);
   }, 60_000);
-
-  test.each([
-    [26, 'a relay was asked whether it is there again and again, between two milliseconds'],
-    [8, 'datagrams that waited for a relay were looked at again and again, between two milliseconds'],
-  ])(
-    'seeds that once failed: %d, %s',
-    async (seed) => {
-      await runWholeSystem(seed);
-    },
-    60_000,
-  );
 });

@@ -214,11 +214,8 @@ export class RemoteCids {
       this.#retire(sequence);
       return;
     }
-    // The window counts from the smallest active number, as upstream's queue of five slots does.
-    const smallest = Math.min(this.#active?.sequence ?? Infinity, this.#spare[0]?.sequence ?? Infinity);
-    const count = this.#spare.length + (this.#active === undefined ? 0 : 1);
-    const first = smallest === Infinity ? this.#retirePriorTo : smallest;
-    if (sequence >= first + ACTIVE_CID_LIMIT || count >= ACTIVE_CID_LIMIT) {
+    // RFC 9000 §5.1.1 counts ids, not numbers: one that was lost and comes late may be far below those that replaced others.
+    if (this.#spare.length + (this.#active === undefined ? 0 : 1) >= ACTIVE_CID_LIMIT) {
       throw new TransportError(
         'CONNECTION_ID_LIMIT_ERROR',
         'more connection ids than active_connection_id_limit',

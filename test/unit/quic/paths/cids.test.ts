@@ -150,6 +150,22 @@ describe('connection ids of the peer', () => {
     );
   });
 
+  test('one that was lost and comes late does not make those too many that replaced others (§5.1.1 counts ids)', () => {
+    const cids = new RemoteCids(cid(100));
+    for (const i of [2, 3, 4]) cids.handleNew(i, 0, cid(i), token(i));
+    // Each one that is left is replaced by the peer.
+    for (const i of [5, 6]) {
+      cids.switchToNext();
+      cids.handleNew(i, 0, cid(i), token(i));
+    }
+    cids.handleNew(1, 0, cid(1), token(1));
+    cids.switchToNext();
+    cids.handleNew(7, 0, cid(7), token(7));
+    expect(() => cids.handleNew(8, 0, cid(8), token(8))).toThrow(
+      expect.objectContaining({ code: 'CONNECTION_ID_LIMIT_ERROR' }),
+    );
+  });
+
   test('a peer that makes us owe too many retirements is cut off', () => {
     const cids = new RemoteCids(cid(100));
     expect(() => {
