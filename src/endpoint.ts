@@ -87,6 +87,12 @@ export interface EndpointOptions {
   readonly transports?: readonly CustomTransport[] | undefined;
   /** Whether relays are asked for our addresses, and for their distance (default true). Without there is no home relay. */
   readonly netReport?: boolean | undefined;
+  /**
+   * Whether the router is asked to open a port, by PCP, NAT-PMP or UPnP, so that others reach this endpoint directly whatever the
+   * NAT. Nobody but the router is asked. Default: true with the preset `n0`, false with `minimal`. Needs the router's address,
+   * which is known on Linux; does nothing elsewhere.
+   */
+  readonly portMapper?: boolean | undefined;
   /** URL of an HTTP proxy (CONNECT) on the way to relays and lookup servers. */
   readonly proxy?: string | undefined;
   /** Whom relays and lookup servers must be certified by. Peers are not concerned. */
@@ -187,6 +193,7 @@ export class Endpoint {
       pathSelector: pathSelector && ((mapped) => toMappedSelector(pathSelector, mapped)),
       customTransports: options.transports ?? [],
       isNetReportOn: options.netReport ?? true,
+      isPortMapperOn: options.portMapper ?? preset === 'n0',
       proxy,
       tls,
     });

@@ -37,6 +37,7 @@ import { LookupRegistry, toNoAddressError } from './lookup-registry.ts';
 import { MappedAddrs } from './mapped-addrs.ts';
 import { NetReporter } from './net-report.ts';
 import { OwnAddr } from './own-addr.ts';
+import { PortMapper } from './port-mapper.ts';
 import { QadClient } from './qad-client.ts';
 import { RelayManager } from './relay-manager.ts';
 import { RemoteMap } from './remote-map.ts';
@@ -76,6 +77,8 @@ export interface EndpointActorOptions {
   readonly pathSelector: ((mapped: MappedAddrs) => PathSelector) | undefined;
   readonly customTransports: readonly CustomTransport[];
   readonly isNetReportOn: boolean;
+  /** Whether the router is asked to open a port. */
+  readonly isPortMapperOn: boolean;
   readonly proxy: string | undefined;
   readonly tls: TlsTrust | undefined;
 }
@@ -119,6 +122,7 @@ export class EndpointActor {
   readonly #life: EndpointLife;
   /** Those whose end the engine has not told. */
   readonly #connections = new Set<ConnectionActor>();
+  readonly #portMapper: PortMapper | undefined;
   #alpns: readonly Uint8Array[];
   #progressed: (() => void) | undefined;
 
@@ -168,6 +172,9 @@ export class EndpointActor {
     });
     this.relays = options.relays ?? new RelayMap();
     this.relayManager = this.#makeRelayManager(options);
+    // Where there is no socket, a port would lead nowhere.
+    if (options.isPortMapperOn && transports.localAddrs.length > 0)
+      this.#portMapper = new PortMapper(this.#shared(options));
     this.socket = this.#makeSocketActor(options);
     this.relays.onChange = () => {
       this.relayManager?.relayMapChanged();
@@ -243,62 +250,49 @@ export class EndpointActor {
 
   // --- parts ----------------------------------------------------------------------------------------------------------------
 
+  /** What every part is made with. */
+  #shared({ system, platform, log }: EndpointActorOptions) {
+    return { system, name: this.#name, platform, log, metrics: this.metrics };
+  }
+
   #makeRelayManager(options: EndpointActorOptions): RelayManager | undefined {
-    const { system, platform, secretKey, log, tls, proxy, pathPolicy } = options;
+    const { secretKey, tls, proxy, pathPolicy } = options;
     if (options.relays === undefined || pathPolicy === 'direct') return undefined;
-    const { relays, metrics } = this;
-    const manager = new RelayManager({
-      system,
-      name: this.#name,
-      secretKey,
-      platform,
-      relays,
-      tls,
-      proxy,
-      log,
-      metrics,
-    });
+    const { relays } = this;
+    const manager = new RelayManager({ ...this.#shared(options), secretKey, relays, tls, proxy });
     this.transports.useRelays(manager);
     return manager;
   }
 
   #makeSocketActor(options: EndpointActorOptions): SocketActor {
-    const { system, platform, log } = options;
-    const { transports, metrics, relays } = this;
+    const { transports, relays } = this;
     return new SocketActor({
-      system,
-      name: this.#name,
-      platform,
+      ...this.#shared(options),
       sockets: () => transports.sockets,
       relays,
       relayManager: this.relayManager,
       netReporter: this.#makeNetReporter(options),
+      portMapper: this.#portMapper,
       externalAddrs: this.ownAddr.external,
       rebind: () => transports.rebind(),
       notifyQuic: (notice) => this.#onNetworkChange(notice),
       publish: () => this.ownAddr.publish(),
-      log,
-      metrics,
     });
   }
 
   #makeNetReporter(options: EndpointActorOptions): NetReporter | undefined {
-    const { system, platform, log, tls, proxy } = options;
+    const { platform, tls, proxy } = options;
     if (!options.isNetReportOn || this.relayManager === undefined) return undefined;
-    const { driver, transports, metrics, relays } = this;
+    const { driver, transports, relays } = this;
     const resolve = platform.resolveDns;
     const hasSockets = transports.localAddrs.length > 0;
     return new NetReporter({
-      system,
-      name: this.#name,
-      platform,
+      ...this.#shared(options),
       relays,
       qad: hasSockets && resolve !== undefined ? new QadClient({ driver, resolve, tls }) : undefined,
       families: () => new Set(transports.localAddrs.map(({ family }) => family)),
       tls,
       proxy,
-      log,
-      metrics,
     });
   }
 
@@ -323,7 +317,7 @@ export class EndpointActor {
           this.driver.flush();
           return this.#allDraining(signal);
         },
-        mapping: () => undefined,
+        mapping: () => this.#portMapper?.stop(),
         socket: () => this.socket.stop(),
         remotes: () => this.remotes.stop(),
         relays: (signal) => this.relayManager?.close(signal),
@@ -341,6 +335,7 @@ export class EndpointActor {
           this.driver.stop();
           this.remotes.stop();
           void this.lookup.close();
+          void this.#portMapper?.stop();
           void this.relayManager?.close(AbortSignal.abort());
           void this.transports.close();
         },

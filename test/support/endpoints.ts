@@ -27,6 +27,7 @@ import type { Platform } from '../../src/transport/platform.ts';
 import { bindUdp } from '../../src/transport/udp.ts';
 import { RelaySite, SIM_TRUST, type RelaySiteOptions } from './relay-site.ts';
 import { SimCustomNetwork } from './sim-custom.ts';
+import { SimGateway, type GatewayProtocol } from './sim-gateway.ts';
 import { SimWorld } from './sim-platform.ts';
 import { delay, type LinkPart, type NatKind, type SimHost } from './sim-network.ts';
 
@@ -228,6 +229,9 @@ export class Simulated extends Place {
   links: readonly LinkPart[] = [delay(SIM_DELAY_MS)];
   /** What hosts that come are behind: host n is `203.0.113.n` outside. */
   nat: NatKind | undefined;
+  /** How the routers of hosts that come can be asked for a port. Needs {@link nat}. */
+  routerServices: readonly GatewayProtocol[] = [];
+  readonly #gateways = new Map<SimHost, SimGateway>();
 
   constructor(seed: number) {
     super();
@@ -250,9 +254,17 @@ export class Simulated extends Place {
     const number = this.hosts.length + 1;
     const host = this.world.addHost(`host ${number}`, `10.0.0.${number}`, {
       links: this.links,
-      ...(this.nat !== undefined && { nat: { kind: this.nat, outsideIp: `203.0.113.${number}` } }),
+      ...(this.nat !== undefined && {
+        nat: {
+          kind: this.nat,
+          outsideIp: `203.0.113.${number}`,
+          gatewayIp: `10.0.0.${number + 100}`,
+        },
+      }),
     });
     this.hosts.push(host);
+    if (host.nat !== undefined)
+      this.#gateways.set(host, new SimGateway(this.world, host, this.routerServices));
     return this.world.platformOf(host);
   }
 
@@ -273,6 +285,11 @@ export class Simulated extends Place {
   /** The machine that an endpoint of this place runs on. */
   hostOf(endpoint: Endpoint): SimHost {
     return this.hosts[this.endpoints.indexOf(endpoint)]!;
+  }
+
+  /** The router of an endpoint behind a NAT. */
+  gatewayOf(endpoint: Endpoint): SimGateway {
+    return this.#gateways.get(this.hostOf(endpoint))!;
   }
 
   /** Where an endpoint is reached by relay alone. */
