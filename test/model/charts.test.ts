@@ -3,6 +3,7 @@
  * h-socket-random, the router's tests, and the simulations.
  */
 import { expect, test } from '@jest/globals';
+import type { PublisherContext } from '../../src/machines/publisher.ts';
 import type { RemoteContext } from '../../src/machines/remote.ts';
 import { MAX_NETWORK_WAIT_MS, type SocketContext } from '../../src/machines/socket.ts';
 import { Model, type ModelRun } from './driver.ts';
@@ -187,5 +188,18 @@ test(`the net report chart: inv-N1 at most one report per run, inv-N5 within its
     expect(count(run, 'hand out report')).toBeLessThanOrEqual(runs);
     const isProbing = run.children.length > 0;
     if (run.snapshot.value === 'idle') expect([isProbing, run.timers]).toEqual([false, 0]);
+  });
+});
+
+test(`the publisher chart: one request at a time, no news is lost, each wait ends, and nothing is left at the end (seed ${SEED})`, () => {
+  check('publisher', () => (run) => {
+    const { value } = run.snapshot;
+    const { hasNews } = run.snapshot.context as PublisherContext;
+    expect(run.children).toEqual(value === 'publishing' ? ['put'] : []);
+    // A timer for each state but the first and the last.
+    expect(run.timers).toBe(value === 'idle' || value === 'closed' ? 0 : 1);
+    // What changed is in the request that begins, or is remembered until the next one does.
+    if (last(run) === 'changed') expect(['publishing', 'closed']).toContain(value);
+    if (hasNews) expect(['publishing', 'closed']).toContain(value);
   });
 });

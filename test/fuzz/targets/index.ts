@@ -1,7 +1,9 @@
 import type { Target } from '../target.ts';
 import { connection } from './connection.ts';
 import { datagram } from './datagram.ts';
+import { dnsMessage } from './dns-message.ts';
 import { frame } from './frame.ts';
+import { signedPacket } from './signed-packet.ts';
 import { ticket } from './ticket.ts';
 import { tlsMessage } from './tls-message.ts';
 import { transportParameters } from './transport-parameters.ts';
@@ -14,4 +16,6 @@ export const TARGETS: readonly Target[] = [
   tlsMessage,
   ticket,
   connection,
+  dnsMessage,
+  signedPacket,
 ];
