@@ -142,9 +142,10 @@ export class RustPeer {
   /** Ends the process and waits for it. */
   async stop(): Promise<void> {
     this.#isEnding = true;
+    if (this.#process.exitCode !== null) return;
     const exited = new Promise((resolve) => this.#process.once('exit', resolve));
     this.#process.stdin.end();
-    if (this.#process.exitCode === null) await exited;
+    await exited;
   }
 }
 

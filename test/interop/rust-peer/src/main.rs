@@ -10,6 +10,7 @@ mod endpoints;
 mod paths;
 mod peer;
 mod raw_keys;
+mod relays;
 mod streams;
 mod transfer;
 mod wire;
@@ -73,6 +74,9 @@ async fn run(peer: &Arc<Peer>, command: &Command) -> Result<Value> {
         return result;
     }
     if let Some(result) = streams::run(peer, name, command).await {
+        return result;
+    }
+    if let Some(result) = relays::run(peer, name, command).await {
         return result;
     }
     match name {

@@ -73,6 +73,7 @@ struct Tables {
     /// Whether the server accepted early data, once known (noq layer; iroh tells with `handshake_completed`).
     early: HashMap<u64, noq::ZeroRttAccepted>,
     streams: HashMap<u64, Stream>,
+    relays: HashMap<u64, iroh_relay::server::Server>,
 }
 
 pub struct Peer {
@@ -161,6 +162,16 @@ impl Peer {
 
     pub fn stream(&self, handle: u64) -> Result<Stream> {
         self.tables.lock().unwrap().streams.get(&handle).cloned().with_context(|| format!("no stream {handle}"))
+    }
+
+    pub fn add_relay(&self, server: iroh_relay::server::Server) -> u64 {
+        let handle = self.handle();
+        self.tables.lock().unwrap().relays.insert(handle, server);
+        handle
+    }
+
+    pub fn with_relay<T>(&self, handle: u64, read: impl FnOnce(&iroh_relay::server::Server) -> T) -> Result<T> {
+        self.tables.lock().unwrap().relays.get(&handle).map(read).with_context(|| format!("no relay {handle}"))
     }
 
     /// Forgets a handle of any kind, which is what dropping the Rust value does.
