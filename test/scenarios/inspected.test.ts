@@ -59,7 +59,7 @@ class Searcher {
     if (value instanceof SecretKey) this.found.push(`a SecretKey in ${where}`);
     if (value instanceof Uint8Array) {
       for (const { name, bytes } of this.#secrets)
-        if (Buffer.from(value).includes(bytes)) this.found.push(`${name} in ${where}`);
+        if (Buffer.from(value).includes(Buffer.from(bytes))) this.found.push(`${name} in ${where}`);
       return;
     }
     if (value instanceof Error) this.searchText(String(value), where);
@@ -90,7 +90,7 @@ describe('what an inspector is shown', () => {
         relay: [{ ...site.config, authToken: 'swordfish-of-the-relay' }],
         inspect: (event) => {
           events.push(event);
-          recorder.inspect(event);
+          recorder.inspect(event as Parameters<typeof recorder.inspect>[0]);
         },
         keylog: (line) => keyLines.push(line),
       };
