@@ -1,14 +1,15 @@
 /**
- * What it takes to become direct, and to go on over the relay when the direct path swallows everything, next to two real
- * iroh endpoints on the same network and relay. Prints its figures.
+ * What it takes to become direct, next to two real iroh endpoints on the same network and relay, and to go on over the relay
+ * when the direct path swallows everything. Prints its figures; `IROH_TS_LAB_RUNS=20` measures that often instead of 7 times.
  */
 import { expect, test } from '@jest/globals';
 import { Lab, type CableOptions } from './lab.ts';
-import { PAIRINGS, dialRelayed, waitDirect, withMeeting, type Pairing } from './pairs.ts';
+import { ALL_PAIRINGS, OWN_PAIRINGS, dialRelayed, waitDirect, withMeeting, type Pairing } from './pairs.ts';
 import { LabRelay, Peer } from './peers.ts';
 
-const MEETINGS = 7;
-const BLACK_HOLES = 7;
+const RUNS = Number(process.env['IROH_TS_LAB_RUNS'] ?? 7);
+/** Bound of a test: a run takes 6 s, and more when something is wrong. */
+const TEST_LIMIT_MS = 60_000 + RUNS * 20_000;
 /** How long a black hole lasts, ms: shorter than the 15 s after which a silent path closes. */
 const BLACK_HOLE_MS = 4000;
 const BEAT_MS = 10;
@@ -19,40 +20,54 @@ const REAL: Pairing = { client: 'iroh', server: 'iroh' };
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-function median(values: readonly number[]): number {
-  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)]!;
+/** The smallest value that at least `share` of all values do not exceed. */
+function quantile(values: readonly number[], share: number): number {
+  return values.toSorted((a, b) => a - b)[Math.ceil(share * values.length) - 1]!;
 }
 
+const median = (values: readonly number[]) => quantile(values, 0.5);
+
 function tell(what: string, { client, server }: Pairing, values: readonly number[]): void {
-  const all = values.map((value) => Math.round(value)).toSorted((a, b) => a - b);
+  const all = values.map(Math.round).toSorted((a, b) => a - b);
   console.log(
-    `${what}, ${client} dials ${server}: median ${Math.round(median(values))} ms, worst ${all.at(-1)} ms (${all.join(' ')})`,
+    `${what}, ${client} dials ${server}: median ${median(all)} ms, p95 ${quantile(all, 0.95)} ms (${all.join(' ')})`,
   );
 }
 
-/** From the handshake over the relay to the first direct path that carries data, on the side that dialled, ms. */
-async function timesToDirect(
-  lab: Lab,
-  relay: LabRelay,
-  pairing: Pairing,
-  cable: CableOptions | undefined,
-): Promise<number[]> {
-  const [one, other] = [
-    await lab.addDevice(await lab.addRouter(), cable),
-    await lab.addDevice(await lab.addRouter(), cable),
-  ];
-  const [client, server] = [
-    await Peer.start(one, pairing.client, relay),
-    await Peer.start(other, pairing.server, relay),
-  ];
-  const times: number[] = [];
-  for (let count = 0; count < MEETINGS; count++) {
-    const [dialler, acceptor] = [await client.again(), await server.again()];
-    const links = await dialRelayed(dialler, acceptor);
-    times.push((await links[0].waitPath({ kind: 'ip', timeoutMs: 15_000 })).ms);
-    await Promise.all([dialler.close(), acceptor.close()]);
+/** Two processes behind routers of their own, which meet again and again. */
+class Couple {
+  readonly pairing: Pairing;
+  readonly times: number[] = [];
+  readonly #client: Peer;
+  readonly #server: Peer;
+
+  private constructor(pairing: Pairing, client: Peer, server: Peer) {
+    this.pairing = pairing;
+    this.#client = client;
+    this.#server = server;
   }
-  return times;
+
+  static async start(
+    lab: Lab,
+    relay: LabRelay,
+    pairing: Pairing,
+    cable: CableOptions | undefined,
+  ): Promise<Couple> {
+    const [one, other] = [
+      await lab.addDevice(await lab.addRouter(), cable),
+      await lab.addDevice(await lab.addRouter(), cable),
+    ];
+    const client = await Peer.start(one, pairing.client, relay);
+    return new Couple(pairing, client, await Peer.start(other, pairing.server, relay));
+  }
+
+  /** Notes the time from the handshake over the relay to the first direct path that carries data, on the dialling side. */
+  async meet(): Promise<void> {
+    const [client, server] = [await this.#client.again(), await this.#server.again()];
+    const links = await dialRelayed(client, server);
+    this.times.push((await links[0].waitPath({ kind: 'ip', timeoutMs: 15_000 })).ms);
+    await Promise.all([client.close(), server.close()]);
+  }
 }
 
 test.each([
@@ -64,15 +79,17 @@ test.each([
   async ({ network, cable, factor }) => {
     await Lab.with(async (lab) => {
       const relay = await LabRelay.start(lab);
-      const real = await timesToDirect(lab, relay, REAL, cable);
-      tell(`time to direct, ${network}`, REAL, real);
-      for (const pairing of PAIRINGS) {
-        const times = await timesToDirect(lab, relay, pairing, cable);
-        tell(`time to direct, ${network}`, pairing, times);
-        expect(median(times)).toBeLessThanOrEqual(factor * median(real));
-      }
+      const couples: Couple[] = [];
+      for (const pairing of [REAL, ...ALL_PAIRINGS])
+        couples.push(await Couple.start(lab, relay, pairing, cable));
+      // In turns, so that a busy moment is everybody's.
+      for (let count = 0; count < RUNS; count++) for (const couple of couples) await couple.meet();
+      for (const { pairing, times } of couples) tell(`time to direct, ${network}`, pairing, times);
+      const [real, ...others] = couples.map(({ times }) => median(times));
+      expect(Math.max(...others)).toBeLessThanOrEqual(factor * real!);
     });
   },
+  TEST_LIMIT_MS,
 );
 
 /** How long no byte comes back after the direct path has become a black hole, ms. */
@@ -84,13 +101,14 @@ async function silences(pairing: Pairing): Promise<number[]> {
     async ({ links, relay, client }) => {
       await waitDirect(links, 15_000);
       await links[0].beat(BEAT_MS);
-      for (let count = 0; count < BLACK_HOLES; count++) {
+      for (let count = 0; count < RUNS; count++) {
         await pause(500);
         await client.device.router.blackHole(relay.addrs);
         await links[0].mark();
         await pause(BLACK_HOLE_MS);
-        const { ms } = await links[0].gap();
-        times.push(ms);
+        const gap = await links[0].gap();
+        expect(gap.count).toBeGreaterThan(0);
+        times.push(gap.ms);
         await client.device.router.endBlackHole();
         await waitDirect(links, 30_000);
       }
@@ -100,17 +118,20 @@ async function silences(pairing: Pairing): Promise<number[]> {
 }
 
 /**
- * The limits are ours alone. Real iroh does not go on over the relay within a black hole of 4 s, and between two of them the
- * direct path does not always come back within 30 s: that is no statement about this library.
+ * Between ours alone. Real iroh does not go on over the relay within a black hole of 4 s, and between two of them the direct
+ * path does not always come back within 30 s: that is no statement about this library.
  */
-const OURS = PAIRINGS.filter(({ client, server }) => client === 'iroh-ts' && server === 'iroh-ts');
-if (OURS.length === 0)
-  console.log('black hole: not measured, for no pair is iroh-ts on both sides (IROH_TS_LAB_PAIRS)');
-for (const pairing of OURS) {
-  test(`a direct path that swallows everything: bytes flow again over the relay (${pairing.client} on both sides)`, async () => {
-    const times = await silences(pairing);
-    tell('silence in a black hole', pairing, times);
-    expect(median(times)).toBeLessThanOrEqual(1000);
-    expect(Math.max(...times)).toBeLessThanOrEqual(2000);
-  }, 180_000);
+for (const pairing of OWN_PAIRINGS.filter(
+  ({ client, server }) => client === 'iroh-ts' && server === 'iroh-ts',
+)) {
+  test(
+    `a direct path that swallows everything: bytes flow again over the relay (${pairing.client} on both sides)`,
+    async () => {
+      const times = await silences(pairing);
+      tell('silence in a black hole', pairing, times);
+      expect(median(times)).toBeLessThanOrEqual(1000);
+      expect(quantile(times, 0.95)).toBeLessThanOrEqual(2000);
+    },
+    TEST_LIMIT_MS,
+  );
 }

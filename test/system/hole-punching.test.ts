@@ -4,7 +4,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { Lab } from './lab.ts';
 import { NAT_KINDS, type NatKind } from './nat.ts';
-import { PAIRINGS, dialRelayed, expectRelayed, waitDirect, withMeeting, type Pairing } from './pairs.ts';
+import { ALL_PAIRINGS, dialRelayed, expectRelayed, waitDirect, withMeeting, type Pairing } from './pairs.ts';
 import { LabRelay, Peer } from './peers.ts';
 
 /** How long a connection that must stay relayed is watched, ms: two rounds of hole punching (5 s apart, rule 3.10). */
@@ -59,7 +59,7 @@ async function startAll(lab: Lab, relay: LabRelay, { client, server }: Pairing) 
   return { clients, servers };
 }
 
-describe.each(PAIRINGS)('$client dials $server', (pairing) => {
+describe.each(ALL_PAIRINGS)('$client dials $server', (pairing) => {
   test('J01: two moderate routers, direct within 10 s', async () => {
     await withMeeting(
       pairing,

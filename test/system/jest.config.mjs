@@ -6,7 +6,7 @@ export default {
   rootDir: '../..',
   testMatch: ['<rootDir>/test/system/**/*.test.ts'],
   testPathIgnorePatterns: ['/node_modules/'],
-  // Real networks, real time, several processes a test.
+  // Real networks, real time, several processes a test; most of the time everybody waits.
   testTimeout: 120_000,
-  maxWorkers: 1,
+  maxWorkers: 2,
 };

@@ -13,17 +13,23 @@ export interface Pairing {
   readonly server: Implementation;
 }
 
-/**
- * Real iroh on our relay. `iroh-ts:iroh-ts,iroh-ts:iroh,iroh:iroh-ts` belong here as soon as `Endpoint` dials by relay:
- * the tests and `peer.mjs` are written for them.
- */
-const DEFAULT_PAIRS = 'iroh:iroh';
+const OURS: Pairing = { client: 'iroh-ts', server: 'iroh-ts' };
+const MIXED: readonly Pairing[] = [
+  { client: 'iroh-ts', server: 'iroh' },
+  { client: 'iroh', server: 'iroh-ts' },
+];
 
-/** Client and server, `IROH_TS_LAB_PAIRS=iroh-ts:iroh,iroh-rust:iroh-rust` chooses others. */
-export const PAIRINGS: readonly Pairing[] = (process.env['IROH_TS_LAB_PAIRS'] ?? DEFAULT_PAIRS)
-  .split(',')
+/** `IROH_TS_LAB_PAIRS=iroh-ts:iroh,iroh-rust:iroh-rust` (client and server) chooses others for every scenario. */
+const CHOSEN = process.env['IROH_TS_LAB_PAIRS']
+  ?.split(',')
   .map((text) => text.split(':') as [Implementation, Implementation])
   .map(([client, server]) => ({ client, server }));
+
+/** Who meets in scenarios that are about one side only. */
+export const OWN_PAIRINGS: readonly Pairing[] = CHOSEN ?? [OURS];
+
+/** Who meets in scenarios where both sides have to do their part: ours, and real iroh in either role. */
+export const ALL_PAIRINGS: readonly Pairing[] = CHOSEN ?? [OURS, ...MIXED];
 
 /** A connection and everything around it. */
 export interface Meeting {
