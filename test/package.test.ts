@@ -195,6 +195,7 @@ describe('docs/examples', () => {
     // It may have become direct before anybody looks.
     'self-hosted-relay.ts': /^(relayed\n)?direct\nhello\n$/,
     'custom-transport.ts': /^over a custom transport\nhello\n$/,
+    'dial-by-id.ts': /^hello\n$/,
     'watching.ts': /^select: active\.selected → active\.selected\.direct\n[\s\S]*\nstateDiagram-v2\n/m,
   };
 

@@ -24,7 +24,7 @@ export interface KeyOptions {
 
 /** Options of all commands that have an endpoint. */
 export interface NetworkOptions extends KeyOptions {
-  /** URLs; false for none. Absent: n0's relays for who waits, the relays of the ticket for who dials. */
+  /** URLs; false for none. Absent: n0's relays and lookup for who waits, the relays of the ticket for who dials. */
   readonly relay?: readonly string[] | false;
 }
 
@@ -80,9 +80,10 @@ export function relaysToWaitAt(options: NetworkOptions): RelayChoice {
   return chooseRelays(options, { preset: 'n0' });
 }
 
-/** For who dials: the relays that the other side waits at, and no others. */
+/** For who dials: the relays that the other side waits at, and no others. An id alone is looked up where n0 has such. */
 export function relaysToDialOver(options: NetworkOptions, ticket: string): RelayChoice {
-  const { relays } = parseRemote(ticket);
+  const { relays, isEmpty } = parseRemote(ticket);
+  if (isEmpty) return chooseRelays(options, { preset: 'n0' });
   return chooseRelays(options, { preset: 'minimal', ...(relays.length > 0 && { relay: relays }) });
 }
 
@@ -168,11 +169,13 @@ export async function dialTicket(endpoint: Endpoint, text: string, alpn: string)
         error,
       );
     }
+    if (isIrohError(error, 'ConnectError.NoAddress.NoResults'))
+      throw new UserError(`nobody knows where ${id} is; is it still listening?`, error);
     if (isIrohError(error, 'ConnectError.NoAddress'))
       throw new UserError(
         remote.relays.length > 0
           ? 'this ticket has a relay only, and --no-relay says not to use it'
-          : 'this ticket has no address, and there is no address lookup yet',
+          : 'this is an id without an address, which is looked up only without --relay and --no-relay',
         error,
       );
     if (isIrohError(error, 'ConnectError.AuthenticationError'))

@@ -51,6 +51,7 @@ One side listens and prints a ticket; the other side uses it:
 A ticket holds a public key and addresses, no secret; whoever has it may dial.
 Who waits is found at a relay: one that n0 runs for everybody, or one of yours
 (--relay URL), or none (--no-relay). A relay learns who meets whom, no content.
+Who waits at n0's tells its lookup server so: the bare id is a ticket, too.
 DEBUG=iroh:* says what happens, QLOGDIR=folder writes a qlog per connection.`,
   );
 

@@ -10,5 +10,5 @@ export function describeTicket(text: string): void {
   console.log(`endpoint id  ${addr.id.toString()}`);
   for (const ip of addr.ips) console.log(`ip           ${ip.text}`);
   for (const relay of addr.relays) console.log(`relay        ${relay.href}`);
-  if (addr.isEmpty) console.log('no addresses: an id alone needs address lookup');
+  if (addr.isEmpty) console.log('no addresses: an id alone is looked up');
 }

@@ -358,7 +358,7 @@ describe('what a person sees', () => {
     const { code, stderr } = await local(['connect', id]).ended();
     expect([code, stderr]).toEqual([
       1,
-      'iroh-ts: this ticket has no address, and there is no address lookup yet\n',
+      'iroh-ts: this is an id without an address, which is looked up only without --relay and --no-relay\n',
     ]);
   });
 
