@@ -15,7 +15,7 @@ const BEAT_BYTES = 8;
 function within(promise, ms, what) {
   let timer;
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: nothing within ${ms} ms`)), ms);
+    timer = setTimeout(() => reject(new Error(`${what()}: nothing within ${ms} ms`)), ms);
   });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
@@ -68,7 +68,7 @@ class Tracked {
       listener();
     });
     const poll = setInterval(listener, 20);
-    return within(found, timeoutMs, `a ${kind} path; ${JSON.stringify(this.story)}`).finally(() => {
+    return within(found, timeoutMs, () => `a ${kind} path; ${JSON.stringify(this.story)}`).finally(() => {
       this.listeners.delete(listener);
       clearInterval(poll);
     });
@@ -121,7 +121,7 @@ export function servePeer(adapter) {
 
     async online({ endpoint, timeoutMs }) {
       const startedAt = performance.now();
-      await within(endpoints[endpoint].online(), timeoutMs, 'online');
+      await within(endpoints[endpoint].online(), timeoutMs, () => 'online');
       return { ms: performance.now() - startedAt };
     },
 
@@ -133,7 +133,11 @@ export function servePeer(adapter) {
 
     async dial({ endpoint, timeoutMs, ...remote }) {
       const startedAt = performance.now();
-      const connection = await within(endpoints[endpoint].dial({ alpn: ALPN, ...remote }), timeoutMs, 'dial');
+      const connection = await within(
+        endpoints[endpoint].dial({ alpn: ALPN, ...remote }),
+        timeoutMs,
+        () => 'dial',
+      );
       const ms = performance.now() - startedAt;
       const index = track(connection);
       return { connection: index, ms, selected: connections[index].story[0] };
@@ -150,7 +154,7 @@ export function servePeer(adapter) {
           return readAll(bi);
         })(),
         timeoutMs,
-        'ping',
+        () => 'ping',
       );
       if (!answer.equals(bytes)) throw new Error('ping: other bytes came back');
       return { ms: performance.now() - startedAt };
