@@ -46,10 +46,11 @@ function ask(request: HttpRequest, url: URL, tunnel: Duplex | undefined): Promis
     }),
   };
   return new Promise<HttpResponse>((resolve, reject) => {
+    const fail = (error: unknown): void => reject(signal.aborted ? (signal.reason as Error) : error);
     const outgoing = (isTls ? httpsRequest : httpRequest)(url, options, (response) => {
-      read(response, maxBodyBytes).then(resolve, reject);
+      read(response, maxBodyBytes).then(resolve, fail);
     });
-    outgoing.on('error', (error) => reject(signal.aborted ? (signal.reason as Error) : error));
+    outgoing.on('error', fail);
     outgoing.end(body);
   });
 }

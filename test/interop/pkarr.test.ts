@@ -1,11 +1,17 @@
-/** Signed packets over real HTTP: the `pkarr` package reads what we publish, and we read what it publishes. */
+/**
+ * Signed packets over real HTTP: the `pkarr` package reads what we publish, and we read what it publishes. Records over real
+ * DNS, from a server made of `dns-packet`.
+ */
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import dnsPacket from 'dns-packet';
 import { Pkarr, SignedPacket as PkarrPacket } from 'pkarr';
 import { concatBytes, fromUtf8, utf8 } from '../../src/base/bytes.ts';
 import {
+  DnsLookup,
   EndpointAddr,
   PkarrPublisher,
   PkarrResolver,
@@ -120,5 +126,45 @@ test(
     expect((await place.ask(connection)).answer).toEqual(utf8('ping'));
     connection.close(0, '');
     await accepted;
+  }),
+);
+
+test(
+  'E14: endpoints meet by what a name server says',
+  onLoopback(async (place) => {
+    const ours = await place.serve();
+    const name = `_iroh.${ours.id.toZ32()}.dns.example`;
+    const dns = createSocket('udp4');
+    // The first question gets lost; another one comes soon.
+    let asked = 0;
+    dns.on('message', (message, { port, address }) => {
+      const { id, questions } = dnsPacket.decode(message);
+      if (asked++ === 0) return;
+      const addrs = questions![0]!.name === name ? place.addrOf(ours).ips : [];
+      const answers = addrs.map(({ text }) => ({
+        name,
+        type: 'TXT' as const,
+        ttl: 30,
+        data: `addr=${text}`,
+      }));
+      dns.send(
+        dnsPacket.encode({ type: 'response', id: id!, questions: questions!, answers }),
+        port,
+        address,
+      );
+    });
+    dns.bind(0, '127.0.0.1');
+    await once(dns, 'listening');
+    const servers = [`127.0.0.1:${dns.address().port}`];
+    const lookup = new DnsLookup({ origin: 'dns.example.', servers });
+    const client = await place.bind({ lookup });
+    const accepted = place.acceptOn(ours).then(echo);
+    const connection = await client.connect(ours.id, ALPN, place.wait);
+    expect((await place.ask(connection)).answer).toEqual(utf8('ping'));
+    expect(asked).toBeGreaterThan(1);
+    connection.close(0, '');
+    await accepted;
+    dns.close();
+    await once(dns, 'close');
   }),
 );

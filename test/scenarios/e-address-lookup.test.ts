@@ -84,6 +84,27 @@ describe('pkarr', () => {
   );
 
   test(
+    'E15: the record follows the home relay',
+    simulated(async (place) => {
+      const site = new PkarrSite(place.world);
+      const first = await place.addRelay({ delayMs: 5 });
+      const second = await place.addRelay({ delayMs: 20 });
+      const relays = place.using(first, second);
+      const server = await place.serve({ ...relays, lookup: publisher });
+      await place.online(server);
+      await place.sleep(1_000);
+      expect(site.recordsOf(server.id)).toEqual(['relay=https://relay1.example./']);
+      first.goDown();
+      const isAtSecond = (): boolean => server.homeRelay?.url.href === 'https://relay2.example./';
+      while (!isAtSecond()) await place.sleep(1_000);
+      await place.sleep(100);
+      expect(site.recordsOf(server.id)).toEqual(['relay=https://relay2.example./']);
+      const client = await place.bind({ ...place.using(second), lookup: resolver });
+      await place.dial(client, server, new EndpointAddr(server.id));
+    }),
+  );
+
+  test(
     'an endpoint that nobody knows is nobody’s error',
     simulated(async (place) => {
       const site = new PkarrSite(place.world);

@@ -64,6 +64,17 @@ test('a PUT brings its body', async () => {
   expect(seen).toEqual(['PUT', '3', '0102ff']);
 });
 
+test('who stalls in the middle of an answer is given up, too', async () => {
+  const port = await listen(createServer((_, response) => void response.writeHead(200).write('half')));
+  const abort = new AbortController();
+  const reason = new Error('enough');
+  const url = `http://127.0.0.1:${port}/`;
+  const response = httpFetch({ url, signal: abort.signal, maxBodyBytes });
+  // Once the answer has begun; before, it would be another case.
+  servers.at(-1)!.on('request', () => setImmediate(() => setImmediate(() => abort.abort(reason))));
+  await expect(response).rejects.toBe(reason);
+});
+
 test('redirects are not followed, long answers are errors, waiting can be given up', async () => {
   const port = await listen(createServer(answer));
   const url = `http://127.0.0.1:${port}`;
