@@ -3,6 +3,7 @@ import { afterEach, expect, test } from '@jest/globals';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { connect, type AddressInfo } from 'node:net';
+import { httpFetch as browserFetch } from '../../../src/transport/http.browser.ts';
 import { httpFetch } from '../../../src/transport/http.ts';
 import { makeServerCertificate } from '../../support/certificates.ts';
 
@@ -45,7 +46,11 @@ test('status and headers, over HTTP', async () => {
   ]);
 });
 
-test('a PUT brings its body', async () => {
+test.each([
+  ['Node', httpFetch],
+  // Node has the same `fetch`.
+  ['browser', browserFetch],
+])('a PUT brings its body: %s', async (_platform, fetch) => {
   const seen: unknown[] = [];
   const port = await listen(
     createServer((request, response) => {
@@ -59,7 +64,7 @@ test('a PUT brings its body', async () => {
   );
   const url = `http://127.0.0.1:${port}/`;
   const body = Uint8Array.of(1, 2, 255);
-  const { status } = await httpFetch({ url, method: 'PUT', body, signal, maxBodyBytes });
+  const { status } = await fetch({ url, method: 'PUT', body, signal, maxBodyBytes });
   expect(status).toBe(204);
   expect(seen).toEqual(['PUT', '3', '0102ff']);
 });
