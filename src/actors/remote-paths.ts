@@ -162,11 +162,12 @@ export class RemotePaths {
     this.select('tick');
   }
 
-  /** The lowest round-trip time of a direct path on the connection, ms; Infinity when it has none. */
+  /** The lowest round-trip time of a direct path on the connection, ms; Infinity when none is heard. */
   directRtt(connection: ConnectionActor): Millis {
     let best = Infinity;
-    for (const { id, remote, rttMs } of connection.quic.paths())
-      if (connection.paths.open.has(id) && isIp(this.#kindOf(remote))) best = Math.min(best, rttMs);
+    for (const { id, remote, rttMs, stalled } of connection.quic.paths())
+      if (!stalled && connection.paths.open.has(id) && isIp(this.#kindOf(remote)))
+        best = Math.min(best, rttMs);
     return best;
   }
 

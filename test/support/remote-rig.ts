@@ -113,8 +113,7 @@ export class ScriptedConnection {
       initiateNatRound: (_now, found = []) => {
         if (this.refusesRound !== undefined) throw new NatTraversalError(this.refusesRound, 'not now');
         const remote = [...new Set([...remoteNat, ...found])];
-        if (localNat.size === 0 || remote.length === 0)
-          throw new NatTraversalError('notEnoughAddresses', 'nobody to probe');
+        if (localNat.size === 0) throw new NatTraversalError('notEnoughAddresses', 'nothing to offer');
         this.rounds.push({ at: clock.now(), local: [...localNat], remote });
         return remote;
       },

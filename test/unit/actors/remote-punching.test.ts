@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { RelayUrl } from '../../../src/base/relay-url.ts';
 import { parseAddr, type Addr } from '../../../src/base/socket-addr.ts';
+import { UPGRADE_INTERVAL_MS } from '../../../src/machines/remote.ts';
 import { RemoteRig } from '../../support/remote-rig.ts';
 
 const V4 = parseAddr('10.0.0.1:1');
@@ -15,7 +16,7 @@ function relayed(rig: RemoteRig): Addr {
 }
 
 describe('hole punching', () => {
-  test('Q1: without candidates on one side nothing is tried; the first one begins a round at once', async () => {
+  test('Q1: without candidates of ours nothing is tried; the first one begins a round at once', async () => {
     const rig = new RemoteRig();
     const connection = await rig.connect('client', relayed(rig));
     connection.offer(V4);
@@ -25,6 +26,37 @@ describe('hole punching', () => {
     rig.setDirect(OURS);
     await rig.run(0);
     expect(connection.rounds).toEqual([{ at: 10_000, local: [OURS], remote: [V4] }]);
+  });
+
+  test('the first round does not wait for candidates of the peer; when they come there is another', async () => {
+    const rig = new RemoteRig();
+    rig.setDirect(OURS);
+    const connection = await rig.connect('client', relayed(rig));
+    await rig.run(30_000);
+    expect(connection.rounds).toEqual([{ at: 0, local: [OURS], remote: [] }]);
+    connection.offer(V4);
+    connection.tellAll();
+    await rig.run(0);
+    expect(connection.rounds.slice(1)).toEqual([{ at: 30_000, local: [OURS], remote: [V4] }]);
+  });
+
+  test('a fast direct path is good enough while it is heard, and no more when it is stalled', async () => {
+    const rig = new RemoteRig();
+    rig.setDirect(OURS);
+    const connection = await rig.connect('client', relayed(rig));
+    connection.offer(V4);
+    connection.tellAll();
+    await rig.run(0);
+    const path = connection.begin({ remote: V4, local: OURS });
+    connection.validate(path, 1);
+    connection.tellAll();
+    const rounds = connection.rounds.length;
+    await rig.run(2 * UPGRADE_INTERVAL_MS);
+    expect(connection.rounds.length).toBe(rounds);
+    connection.stall(path, true);
+    connection.tellAll();
+    await rig.run(UPGRADE_INTERVAL_MS);
+    expect(connection.rounds.length).toBe(rounds + 1);
   });
 
   test('inv-R7, H22: with the same candidates a round is at least 5 s after the last one; a new one is not waited for', async () => {
@@ -37,7 +69,7 @@ describe('hole punching', () => {
       rig.map.networkChanged(true);
       await rig.run(100);
     }
-    expect(connection.rounds.map(({ at }) => at)).toEqual([0, 5_000, 10_000, 15_000]);
+    expect(connection.rounds.map(({ at }) => at)).toEqual([0, 0, 5_000, 10_000, 15_000]);
     connection.offer(OTHER_V4);
     connection.tellAll();
     await rig.run(0);
@@ -46,7 +78,7 @@ describe('hole punching', () => {
     connection.withdraw(OTHER_V4);
     connection.tellAll();
     await rig.run(4_999);
-    expect(connection.rounds.length).toBe(5);
+    expect(connection.rounds.length).toBe(6);
   });
 
   test('a direct path that timed out is looked for at once, though nothing is new', async () => {
@@ -70,8 +102,8 @@ describe('hole punching', () => {
   test('a round that cannot start now is tried again, more and more rarely', async () => {
     const rig = new RemoteRig();
     rig.setDirect(OURS);
+    rig.onConnection = (each) => (each.refusesRound = 'notEnoughAddresses');
     const connection = await rig.connect('client', relayed(rig));
-    connection.refusesRound = 'notEnoughAddresses';
     connection.offer(V4);
     connection.tellAll();
     await rig.run(60_000);
@@ -110,7 +142,7 @@ describe('hole punching', () => {
     for (const connection of [two, one]) connection.offer(V4);
     for (const connection of [two, one]) connection.tellAll();
     await rig.run(10);
-    expect([one.rounds.length, two.rounds.length]).toEqual([1, 0]);
+    expect([one.rounds.length, two.rounds.length]).toEqual([2, 0]);
   });
 
   test('a network change asks every path, and punches when it is major', async () => {
@@ -123,10 +155,10 @@ describe('hole punching', () => {
     connection.calls.length = 0;
     rig.map.networkChanged(false);
     await rig.run(0);
-    expect([connection.calls, connection.rounds.length]).toEqual([['ping 0'], 1]);
+    expect([connection.calls, connection.rounds.length]).toEqual([['ping 0'], 2]);
     rig.map.networkChanged(true);
     await rig.run(0);
-    expect(connection.rounds.length).toBe(2);
+    expect(connection.rounds.length).toBe(3);
   });
 
   test('our own addresses are offered as they come, and taken back as they go', async () => {
@@ -154,7 +186,7 @@ describe('hole punching', () => {
     connection.offer(OTHER_V4);
     connection.tellAll();
     await rig.run(0);
-    expect(connection.rounds.slice(1).map(({ local, remote }) => [local, remote])).toEqual([
+    expect(connection.rounds.slice(2).map(({ local, remote }) => [local, remote])).toEqual([
       [[OURS], [V4, OTHER_V4]],
       [
         [OURS, V6],
