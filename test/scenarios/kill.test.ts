@@ -220,6 +220,25 @@ describe('the way out fails', () => {
   );
 
   test(
+    "the peer's router has another address: the relay carries on, then a new direct path does, the dead one never again",
+    simulated(async (place) => {
+      place.nat = 'open';
+      const { server, ours, flows } = await meet(place, 'any');
+      const dead = ours.paths.find(({ isSelected }) => isSelected)!;
+      const selections: string[] = [];
+      ours.pathEvents$.subscribe((event) => {
+        if (event.type === 'selected') selections.push(event.id === dead.id ? 'dead' : event.remoteAddr.type);
+      });
+      // Its packets come from there now; ours go where it was.
+      place.world.network.moveNat(place.hostOf(server), '203.0.113.99');
+      server.networkChanged();
+      await place.sleep(40_000);
+      expect(selections).toEqual(['dead', 'relay', 'ip']);
+      await finish(flows);
+    }),
+  );
+
+  test(
     'the interface is gone for good: the connection times out, a dial fails, close does not wait',
     simulated(async (place) => {
       const site = await place.addRelay();

@@ -65,6 +65,8 @@ interface Link {
   readonly ours: Connection;
   readonly theirs: Connection;
   readonly flows: readonly Flow[];
+  /** Never answered while the connection lives. */
+  readonly waits: readonly Promise<unknown>[];
 }
 
 /** Upstream ignores its tests for these: no packet's port can be foreseen. */
@@ -218,13 +220,16 @@ class WholeSystem {
     };
     const { clock } = this.world;
     const flows = [new Flow(ours, theirs, clock, pace), new Flow(theirs, ours, clock, pace)];
-    return { name, client, server, ours, theirs, flows };
+    const waits = [ours.acceptBi(), ours.readDatagram(), theirs.acceptBi(), theirs.readDatagram()].map(
+      (wait) => (wait as Promise<unknown>).catch(() => undefined),
+    );
+    return { name, client, server, ours, theirs, flows, waits };
   }
 
   // --- trouble --------------------------------------------------------------------------------------------------------------
 
-  /** Lets something go wrong. */
-  async trouble(): Promise<void> {
+  /** Lets something go wrong. @returns false when it is to end in the middle of it. */
+  async trouble(): Promise<boolean> {
     // Before both sides know of a second path, nothing can take over from the first one.
     await this.#until(
       BACKUP_LIMIT_MS,
@@ -241,7 +246,9 @@ class WholeSystem {
       this.#rng.pick(this.#troubles)();
       await this.world.sleep(this.#rng.between(50, 8_000));
     }
+    if (this.#rng.chance(0.2)) return false;
     this.#repairAll();
+    return true;
   }
 
   #repairAll(): void {
@@ -408,49 +415,66 @@ class WholeSystem {
     this.#require(strays.length === 0, `P2: ${strays.join(', ')} did not stay direct`);
   }
 
-  /** Endpoints close one after the other: P4, P5. */
-  async closeAll(): Promise<void> {
+  /** Endpoints close one after the other, or all at once: P4, P5, P7. @param isCalm - All works. */
+  async closeAll(isCalm: boolean): Promise<void> {
     const order = [...this.#machines].sort(() => this.#rng.float() - 0.5);
-    const isCut = this.#rng.chance(0.2);
-    if (isCut) {
+    const isCut = !isCalm || this.#rng.chance(0.2);
+    if (isCut && isCalm) {
       this.#tell('nothing works any more');
       for (const site of this.#relays) site.goDown();
       for (const { host } of order) host.isUp = false;
     }
-    for (const machine of order) {
-      const { name, endpoint } = machine;
-      const links = this.#links.filter(
-        ({ client, server }) => [client, server].includes(machine) && !client.isClosed && !server.isClosed,
+    const close = (machine: Machine): Promise<void> => this.#close(machine, isCut);
+    if (this.#rng.chance(0.3)) await Promise.all(order.map(close));
+    else for (const machine of order) await close(machine);
+    // P5: who waits for anything of it, and has not been answered, is told.
+    for (const { name, waits, flows } of this.#links)
+      // A flow looks up from its pause.
+      await this.#within(
+        2_000,
+        `P5: ${name}: a wait`,
+        Promise.all([...waits, ...flows.map(({ done }) => done)]),
       );
-      machine.isClosed = true;
-      this.#tell(`${name} closes`);
-      const start = this.#now;
-      await this.#within(3_500, `P5: ${name} closes`, endpoint.close());
-      this.#tell(`${name} closed after ${Math.round(this.#now - start)} ms`);
-      this.#require(
-        partsOf.get(endpoint)!.system.running.size === 0,
-        `P7: ${name}: ${[...partsOf.get(endpoint)!.system.running].join()}`,
-      );
-      for (const link of links) {
-        const other = link.client === machine ? link.theirs : link.ours;
-        const isLossy = link.client.isLossy || link.server.isLossy;
-        const { code } = await this.#within(
-          TIMEOUT_LIMIT_MS,
-          `P4: ${link.name} hears of the end`,
-          other.closed,
-        );
-        const mayTimeOut = isCut || isLossy;
-        this.#require(
-          code === 'ConnectionError.ApplicationClosed' || (mayTimeOut && code === 'ConnectionError.TimedOut'),
-          `P4: ${link.name} ended with ${code}`,
-        );
-      }
-    }
+    // Whatever broke may still have its repair coming.
+    this.#repairAll();
+    await this.world.sleep(10_000);
     for (const site of this.#relays) await site.close();
     const { clock, network, openSockets } = this.world;
     const underWay = this.#relays.reduce((sum, { relay }) => sum + relay.inFlight, network.inFlight);
     this.#require(clock.pendingTimers === underWay, `P7: ${clock.pendingTimers - underWay} timers are left`);
     this.#require(openSockets === 0, `P7: ${openSockets} sockets are left`);
+  }
+
+  async #close(machine: Machine, isCut: boolean): Promise<void> {
+    const { name, endpoint } = machine;
+    const links = this.#links.filter(
+      ({ client, server }) => [client, server].includes(machine) && !client.isClosed && !server.isClosed,
+    );
+    machine.isClosed = true;
+    this.#tell(`${name} closes`);
+    const start = this.#now;
+    await this.#within(3_500, `P5: ${name} closes`, endpoint.close());
+    this.#tell(`${name} closed after ${Math.round(this.#now - start)} ms`);
+    this.#require(
+      partsOf.get(endpoint)!.system.running.size === 0,
+      `P7: ${name}: ${[...partsOf.get(endpoint)!.system.running].join()}`,
+    );
+    for (const link of links) {
+      const [peer, other] = link.client === machine ? [link.server, link.theirs] : [link.client, link.ours];
+      const isLossy = link.client.isLossy || link.server.isLossy;
+      const { code } = await this.#within(
+        TIMEOUT_LIMIT_MS,
+        `P4: ${link.name} hears of the end`,
+        other.closed,
+      );
+      const mayTimeOut = isCut || isLossy;
+      this.#require(
+        code === 'ConnectionError.ApplicationClosed' ||
+          (mayTimeOut && code === 'ConnectionError.TimedOut') ||
+          (peer.isClosed && code === 'ConnectionError.LocallyClosed'),
+        `P4: ${link.name} ended with ${code}`,
+      );
+    }
   }
 
   /** After a failure: whatever can end ends, so that nothing runs on. */
@@ -465,9 +489,9 @@ export async function runWholeSystem(seed: number): Promise<SystemRun> {
   const { world, story } = system;
   const work = async (): Promise<void> => {
     await system.build();
-    await system.trouble();
-    await system.checkCalm();
-    await system.closeAll();
+    const isCalm = await system.trouble();
+    if (isCalm) await system.checkCalm();
+    await system.closeAll(isCalm);
   };
   try {
     await world.run(work(), RUN_LIMIT_MS);
