@@ -274,6 +274,30 @@ describe.each(DIALLERS)('%s', (dialler) => {
     await settled(ours, theirs, DIRECT);
   });
 
+  test.each(['H02: we hear', 'H03: both hear'])(
+    '%s of network changes again and again during transfers',
+    async (who) => {
+      const relay = await listen();
+      const { our, their } = await bothOn(relay);
+      const { ours, theirs } = await meet(dialler, our, their, relay);
+      let isDone = false;
+      const transfers = (async () => {
+        for (let round = 0; round < 5; round++) await transfer(ours, theirs, 4 << 20);
+      })().finally(() => (isDone = true));
+      let changes = 0;
+      await eventually(async () => {
+        our.networkChanged();
+        if (who.startsWith('H03')) await their.call('networkChange');
+        changes++;
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        return isDone;
+      });
+      await transfers;
+      expect(changes).toBeGreaterThan(1);
+      await settled(ours, theirs, DIRECT);
+    },
+  );
+
   test.each([
     ['small', 10],
     ['large', 16 << 20],
