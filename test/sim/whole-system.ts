@@ -199,10 +199,7 @@ class WholeSystem {
     this.#require(ours.remoteId.equals(id), `P1: ${name}: another server`);
     this.#require(theirs.remoteId.equals(client.endpoint.id), `P1: ${name}: another client`);
     this.#tell(`${name} connected by ${how}`);
-    for (const [side, connection] of [
-      ['client', ours],
-      ['server', theirs],
-    ] as const) {
+    for (const [side, connection] of Object.entries({ client: ours, server: theirs })) {
       connection.pathEvents$.subscribe((event) => {
         if (event.type !== 'lagged')
           this.#tell(
@@ -375,10 +372,7 @@ class WholeSystem {
     for (const link of this.#links) {
       const { name, ours, theirs, client, server } = link;
       const canBeDirect = canPunch(client, server) && !client.isUdpBlocked && !server.isUdpBlocked;
-      for (const [side, { closeReason }] of [
-        ['client', ours],
-        ['server', theirs],
-      ] as const)
+      for (const [side, { closeReason }] of Object.entries({ client: ours, server: theirs }))
         this.#require(closeReason === undefined, `P3: ${name} ${side} ended: ${closeReason?.code}`);
       const selected = (): (string | undefined)[] =>
         [ours, theirs].map(({ paths }) => paths.find(({ isSelected }) => isSelected)?.remoteAddr.type);
