@@ -10,7 +10,9 @@ import { fromPromise, type Actor } from 'xstate';
 import type { Millis } from '../base/clock.ts';
 import { hasFamily } from '../base/interface-state.ts';
 import type { Metrics } from '../base/metrics.ts';
+import { randomBelow } from '../base/rng.ts';
 import { netReportMachine, PROBES_TIMEOUT_MS } from '../machines/net-report.ts';
+import { isPortalAnswer, portalQuestion } from '../net-report/captive-portal.ts';
 import { ReportHistory } from '../net-report/history.ts';
 import {
   httpsDelays,
@@ -87,6 +89,7 @@ export class NetReporter {
         'ask for our IPv4 address': fromPromise(() => this.#ask(4)),
         'ask for our IPv6 address': fromPromise(() => this.#ask(6)),
         'probe over HTTPS': fromPromise(({ signal }) => this.#probeHttps(signal)),
+        'ask for captive portal': fromPromise(({ signal }) => this.#askForPortal(signal)),
       },
       actions: {
         'plan probes': ({ context }) => this.#plan(context.isFull),
@@ -103,6 +106,11 @@ export class NetReporter {
         'all answered over HTTPS': () => {
           const { plan, builder } = this.#run!;
           return plan.https.length > 0 && plan.https.every(({ url }) => builder.hasHttps(url));
+        },
+        'no portal can be there': () => {
+          const { plan, builder } = this.#run!;
+          // Who reaches a relay over UDP is free.
+          return plan.portal === undefined || builder.observers(4) + builder.observers(6) > 0;
         },
       },
     });
@@ -147,8 +155,11 @@ export class NetReporter {
     const means = {
       hasV4: qad !== undefined && own.has(4),
       hasV6: qad !== undefined && own.has(6) && hasFamily(network, 6),
+      // A page that came by HTTPS may not.
+      hasPlainHttp: platform.resolveDns !== undefined,
     };
-    const plan = planProbes([...relays], means, memory, isFull);
+    const pick = (count: number): number => randomBelow(platform.rng, count);
+    const plan = planProbes([...relays], means, memory, isFull, pick);
     if (isFull) {
       this.#closeConnections();
       this.#lastFullAt = now;
@@ -286,6 +297,22 @@ export class NetReporter {
     });
   }
 
+  // --- captive portal -------------------------------------------------------------------------------------------------------
+
+  /** Not through the proxy: a portal stands in the way of who has none. */
+  async #askForPortal(signal: AbortSignal): Promise<void> {
+    const { plan, builder } = this.#run!;
+    const question = portalQuestion(plan.portal!);
+    const { url, headers } = question;
+    const { platform } = this.#options;
+    try {
+      const answer = await platform.fetch({ url, headers, signal, maxBodyBytes: 0 });
+      if (!signal.aborted) builder.captivePortal = isPortalAnswer(question, answer);
+    } catch (error) {
+      if (!signal.aborted) this.#log(() => `nobody at ${url}: ${String(error)}`);
+    }
+  }
+
   // --- the end of a report --------------------------------------------------------------------------------------------------
 
   #handOut(): void {
@@ -330,10 +357,11 @@ export class NetReporter {
   }
 }
 
-function describe({ preferredRelay, globalV4, globalV6, latencies }: NetReport): string {
+function describe({ preferredRelay, globalV4, globalV6, latencies, captivePortal }: NetReport): string {
   const distances = latencies.map(
     ({ url, kind, latencyMs }) => `${url.href} ${kind} ${Math.round(latencyMs)} ms`,
   );
   const seen = [globalV4, globalV6].flatMap((addr) => (addr === undefined ? [] : [addr.text]));
-  return `prefers ${preferredRelay?.href ?? 'none'}, seen as ${seen.join(', ') || 'nobody'}; ${distances.join(', ')}`;
+  const portal = captivePortal === true ? 'captive portal; ' : '';
+  return `${portal}prefers ${preferredRelay?.href ?? 'none'}, seen as ${seen.join(', ') || 'nobody'}; ${distances.join(', ')}`;
 }

@@ -3,7 +3,8 @@
  * known, and when to give up (upstream `iroh/src/net_report/reportgen.rs`).
  *
  * Address discovery and HTTPS probes run beside each other. A relay whose UDP is blocked delays the report by a moment only,
- * not by the whole time limit of the probe as upstream has it.
+ * not by the whole time limit of the probe as upstream has it. Somebody who may answer in the place of the relays is looked
+ * for only while nobody has answered over UDP, and delays no report that has found all relays.
  *
  * @module
  */
@@ -19,6 +20,11 @@ export const PROBES_TIMEOUT_MS = 3_000;
  * sent again after three times the initial RTT.
  */
 export const QAD_GRACE_MS = 400;
+
+/** The question for a captive portal comes so long after the others, ms; upstream `CAPTIVE_PORTAL_DELAY`. */
+export const CAPTIVE_PORTAL_DELAY_MS = 200;
+/** It gets so long, ms; upstream `CAPTIVE_PORTAL_TIMEOUT`. */
+export const CAPTIVE_PORTAL_TIMEOUT_MS = 2_000;
 
 export type NetReportEvent =
   /** A report is wanted. */
@@ -40,6 +46,7 @@ export const netReportMachine = setup({
     'ask for our IPv4 address': fromPromise<void>(notProvided('ask for our IPv4 address')),
     'ask for our IPv6 address': fromPromise<void>(notProvided('ask for our IPv6 address')),
     'probe over HTTPS': fromPromise<void>(notProvided('probe over HTTPS')),
+    'ask for captive portal': fromPromise<void>(notProvided('ask for captive portal')),
   },
   actions: {
     'plan probes': notProvided('plan probes'),
@@ -53,11 +60,14 @@ export const netReportMachine = setup({
     'knows enough': notProvided('knows enough'),
     'address discovery is over': notProvided('address discovery is over'),
     'all answered over HTTPS': notProvided('all answered over HTTPS'),
+    'no portal can be there': notProvided('no portal can be there'),
   },
   delays: {
     'report limit': OVERALL_REPORT_TIMEOUT_MS,
     'probe limit': PROBES_TIMEOUT_MS,
     'QAD grace': QAD_GRACE_MS,
+    'captive portal delay': CAPTIVE_PORTAL_DELAY_MS,
+    'captive portal limit': CAPTIVE_PORTAL_TIMEOUT_MS,
   },
 }).createMachine({
   id: 'netReport',
@@ -110,6 +120,21 @@ export const netReportMachine = setup({
             waiting: {
               always: { guard: 'address discovery is over', target: 'done' },
               after: { 'QAD grace': '#netReport.finalizing' },
+            },
+            done: { type: 'final' },
+          },
+        },
+        captivePortal: {
+          initial: 'delaying',
+          states: {
+            delaying: {
+              always: { guard: 'no portal can be there', target: 'done' },
+              after: { 'captive portal delay': 'asking' },
+            },
+            asking: {
+              always: { guard: 'no portal can be there', target: 'done' },
+              invoke: { id: 'captivePortal', src: 'ask for captive portal', onDone: 'done', onError: 'done' },
+              after: { 'captive portal limit': 'done' },
             },
             done: { type: 'final' },
           },

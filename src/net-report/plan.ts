@@ -32,6 +32,8 @@ export interface ProbeMeans {
   /** Our sockets and our network have IPv4. */
   readonly hasV4: boolean;
   readonly hasV6: boolean;
+  /** Web servers can be asked without TLS: not from the page of a browser. */
+  readonly hasPlainHttp: boolean;
 }
 
 /** What one report does. */
@@ -41,6 +43,8 @@ export interface ProbePlan {
   readonly qad: readonly ProbeTarget[];
   readonly families: readonly (4 | 6)[];
   readonly https: readonly ProbeTarget[];
+  /** Which relay is asked whether somebody else answers in its place; undefined: none. */
+  readonly portal: RelayUrl | undefined;
 }
 
 /** What was known before. */
@@ -57,12 +61,18 @@ export function mustBeFull({ last, lastFullAt }: ReportMemory, isAsked: boolean,
   return last.captivePortal === true && !last.udpV4 && !last.udpV6;
 }
 
-/** What to probe. @param relays - In the order of their URLs. */
+/**
+ * What to probe.
+ *
+ * @param relays - In the order of their URLs.
+ * @param pick - Chooses one of so many.
+ */
 export function planProbes(
   relays: readonly ProbeTarget[],
   means: ProbeMeans,
   { last }: ReportMemory,
   isFull: boolean,
+  pick: (count: number) => number,
 ): ProbePlan {
   const qad = relays.filter(({ quicPort }) => quicPort !== undefined).slice(0, MAX_QAD_RELAYS);
   const families = ([4, 6] as const).filter((family) => (family === 4 ? means.hasV4 : means.hasV6));
@@ -74,7 +84,18 @@ export function planProbes(
     qad: families.length === 0 ? [] : qad,
     families: qad.length === 0 ? [] : families,
     https: isInitial || isOnly ? relays : [],
+    portal: isFull && means.hasPlainHttp ? portalRelay(relays, last, pick) : undefined,
   };
+}
+
+function portalRelay(
+  relays: readonly ProbeTarget[],
+  last: NetReport | undefined,
+  pick: (count: number) => number,
+): RelayUrl | undefined {
+  if (relays.length === 0) return undefined;
+  const preferred = relays.find(({ url }) => url.href === last?.preferredRelay?.href);
+  return (preferred ?? relays[pick(relays.length)]!).url;
 }
 
 /** When HTTPS probes of one relay start, ms from the start of the report. */

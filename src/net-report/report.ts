@@ -47,6 +47,8 @@ export class ReportBuilder {
   readonly #latencies = new Map<string, RelayLatency>();
   readonly #observed: Record<4 | 6, Map<string, Addr>> = { 4: new Map(), 6: new Map() };
   readonly #https = new Set<string>();
+  /** Somebody else answers in the place of the relays; undefined while unknown. */
+  captivePortal: boolean | undefined;
 
   /** A relay told us our address. */
   addObserved(url: RelayUrl, addr: Addr, latencyMs: Millis): void {
@@ -94,7 +96,7 @@ export class ReportBuilder {
       latencies: this.latencies,
       globalV4: v4,
       globalV6: v6,
-      captivePortal: last?.captivePortal,
+      captivePortal: this.captivePortal ?? last?.captivePortal,
     };
   }
 

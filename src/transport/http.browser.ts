@@ -19,7 +19,8 @@ export async function httpFetch(request: HttpRequest): Promise<HttpResponse> {
   });
   const chunks: Uint8Array[] = [];
   let length = 0;
-  const reader = response.body?.getReader();
+  if (maxBodyBytes === 0) await response.body?.cancel();
+  const reader = maxBodyBytes === 0 ? undefined : response.body?.getReader();
   for (let part = await reader?.read(); part?.done === false; part = await reader!.read()) {
     length += part.value.length;
     if (length > maxBodyBytes) {

@@ -55,14 +55,14 @@ function ask(request: HttpRequest, url: URL, tunnel: Duplex | undefined): Promis
   });
 }
 
-async function read(response: IncomingMessage, maxBodyBytes: number): Promise<HttpResponse> {
+async function readBody(response: IncomingMessage, maxBytes: number): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of response as AsyncIterable<Uint8Array>) {
     length += chunk.length;
-    if (length > maxBodyBytes) {
+    if (length > maxBytes) {
       response.destroy();
-      throw new Error(`the answer is longer than ${maxBodyBytes} bytes`);
+      throw new Error(`the answer is longer than ${maxBytes} bytes`);
     }
     chunks.push(chunk);
   }
@@ -72,6 +72,12 @@ async function read(response: IncomingMessage, maxBodyBytes: number): Promise<Ht
     body.set(chunk, at);
     at += chunk.length;
   }
+  return body;
+}
+
+async function read(response: IncomingMessage, maxBodyBytes: number): Promise<HttpResponse> {
+  const body = maxBodyBytes === 0 ? new Uint8Array() : await readBody(response, maxBodyBytes);
+  if (maxBodyBytes === 0) response.destroy();
   const headers = new Map<string, string>();
   for (const [name, value] of Object.entries(response.headers))
     if (value !== undefined) headers.set(name, Array.isArray(value) ? value.join(', ') : value);

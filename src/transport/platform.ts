@@ -63,7 +63,7 @@ export interface HttpRequest {
   readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Gives the request up. */
   readonly signal: AbortSignal;
-  /** Longer answers are errors. */
+  /** Longer answers are errors; 0: nothing is read after the headers, and `body` is empty. */
   readonly maxBodyBytes: number;
   /** Whom to believe; the usual authorities by default. */
   readonly tls?: TlsTrust | undefined;

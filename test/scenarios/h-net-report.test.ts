@@ -7,7 +7,12 @@ import { FINDING_INTERVAL_MS, NetReporter } from '../../src/actors/net-report.ts
 import { QadClient } from '../../src/actors/qad-client.ts';
 import { Metrics } from '../../src/base/metrics.ts';
 import { RelayUrl } from '../../src/base/relay-url.ts';
-import { OVERALL_REPORT_TIMEOUT_MS, PROBES_TIMEOUT_MS, QAD_GRACE_MS } from '../../src/machines/net-report.ts';
+import {
+  CAPTIVE_PORTAL_DELAY_MS,
+  OVERALL_REPORT_TIMEOUT_MS,
+  PROBES_TIMEOUT_MS,
+  QAD_GRACE_MS,
+} from '../../src/machines/net-report.ts';
 import { FULL_REPORT_INTERVAL_MS } from '../../src/net-report/plan.ts';
 import type { NetReport } from '../../src/net-report/report.ts';
 import { QuicEndpoint } from '../../src/quic/endpoint.ts';
@@ -15,6 +20,7 @@ import { RelayMap } from '../../src/relay/relay-map.ts';
 import { RelayServerMetrics } from '../../src/relay/server/metrics.ts';
 import type { DatagramTransport } from '../../src/transport/datagram.ts';
 import { Log } from '../../src/transport/log.ts';
+import type { HttpResponse } from '../../src/transport/platform.ts';
 import { makeServerCertificate, type TestCertificate } from '../support/certificates.ts';
 import { delay, type HostOptions, type SimHost } from '../support/sim-network.ts';
 import { SimWorld } from '../support/sim-platform.ts';
@@ -223,6 +229,111 @@ describe('a full report', () => {
     expect(report.preferredRelay).toBeUndefined();
     expect(report.tookMs).toBeLessThanOrEqual(OVERALL_REPORT_TIMEOUT_MS);
     expect(report.tookMs).toBe(PROBES_TIMEOUT_MS);
+  });
+});
+
+describe('a captive portal', () => {
+  /** UDP is blocked. @param hasWeb - Whether the relay answers over HTTPS. */
+  async function imprisoned(seed: number, hasWeb: boolean): Promise<void> {
+    rig = new Rig(seed);
+    const relay = await rig.addRelay(10, { hasWeb });
+    relay.host.isUp = false;
+    await rig.start();
+  }
+
+  const answer = (status: number, says?: string): HttpResponse => ({
+    status,
+    headers: new Map(says === undefined ? [] : [['x-iroh-response', says]]),
+    body: new Uint8Array(),
+  });
+
+  test.each([
+    ['the relay itself', answer(204, 'response ts_relay1.example.'), false],
+    ['a page', answer(200, 'response ts_relay1.example.'), true],
+    ['a redirect', answer(302), true],
+    ['a 204 that does not know the challenge', answer(204), true],
+    ['a 204 with another word', answer(204, 'response ts_other'), true],
+  ])('%s answers', async (_who, response, isPortal) => {
+    await imprisoned(20, false);
+    const asked: string[] = [];
+    rig.world.serveWeb('http://relay1.example.', async ({ url, headers, maxBodyBytes }) => {
+      asked.push(`${rig.world.clock.now()} ${url} ${headers!['x-iroh-challenge']} ${maxBodyBytes}`);
+      return response;
+    });
+    const report = await rig.report();
+    expect(report.captivePortal).toBe(isPortal);
+    expect(asked).toEqual([
+      `${CAPTIVE_PORTAL_DELAY_MS} http://relay1.example./generate_204 ts_relay1.example. 0`,
+    ]);
+    expect(report.tookMs).toBe(PROBES_TIMEOUT_MS);
+    rig.world.serveWeb('http://relay1.example.', undefined);
+    // A portal without UDP is looked for again, whoever was asked for a report; else the answer is remembered.
+    expect((await rig.report()).captivePortal).toBe(isPortal ? undefined : false);
+    expect(rig.metrics.value('reports_full')).toBe(isPortal ? 2 : 1);
+  });
+
+  test('nobody answers, or not in time: unknown, and no report is late for it', async () => {
+    await imprisoned(21, true);
+    expect(await rig.report()).toMatchObject({ captivePortal: undefined, tookMs: 200 + 60 + QAD_GRACE_MS });
+    let isAborted = false;
+    rig.world.serveWeb(
+      'http://relay1.example.',
+      ({ signal }) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            isAborted = true;
+            reject(signal.reason as Error);
+          });
+        }),
+    );
+    expect(await rig.report(true)).toMatchObject({
+      captivePortal: undefined,
+      tookMs: 200 + 60 + QAD_GRACE_MS,
+    });
+    expect(isAborted).toBe(true);
+    isAborted = false;
+    rig.world.serveWeb('https://relay1.example.', undefined);
+    expect(await rig.report(true)).toMatchObject({ captivePortal: undefined, tookMs: PROBES_TIMEOUT_MS });
+    expect(isAborted).toBe(true);
+  });
+
+  test('is not looked for where UDP works, nor in an incremental report', async () => {
+    rig = new Rig(22);
+    const relay = await rig.addRelay(10);
+    let asked = 0;
+    rig.world.serveWeb('http://relay1.example.', async () => {
+      asked++;
+      return answer(200);
+    });
+    await rig.start();
+    await rig.report();
+    await rig.run(1_000);
+    expect(asked).toBe(0);
+    relay.host.isUp = false;
+    await rig.run(60_000);
+    expect(await rig.report()).toMatchObject({ udpV4: false, captivePortal: undefined });
+    expect(asked).toBe(0);
+    expect(await rig.report(true)).toMatchObject({ udpV4: false, captivePortal: true });
+    expect(asked).toBe(1);
+  });
+
+  test('the relay that is preferred is asked, if it is still there, else any', async () => {
+    rig = new Rig(23);
+    const relays = [await rig.addRelay(30), await rig.addRelay(10), await rig.addRelay(20)];
+    const asked: string[] = [];
+    for (const { url } of relays)
+      rig.world.serveWeb(`http://${url.toUrl().hostname}`, async (request) => {
+        asked.push(request.url);
+        return answer(302);
+      });
+    await rig.start();
+    expect((await rig.report()).preferredRelay!.href).toBe(relays[1]!.url.href);
+    rig.host.isUp = false;
+    await rig.report(true);
+    expect(asked).toEqual(['http://relay2.example./generate_204']);
+    rig.relays.delete(relays[1]!.url);
+    await rig.report(true);
+    expect(asked[1]).toMatch(/relay[13]/);
   });
 });
 

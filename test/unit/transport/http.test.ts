@@ -69,6 +69,29 @@ test.each([
   expect(seen).toEqual(['PUT', '3', '0102ff']);
 });
 
+test.each([
+  ['Node', httpFetch],
+  ['browser', browserFetch],
+])(
+  'who wants the headers only does not wait for the rest, and the connection is closed: %s',
+  async (_, fetch) => {
+    let closed: Promise<void>;
+    const port = await listen(
+      createServer((_request, response) => {
+        closed = new Promise((resolve) => response.once('close', () => resolve()));
+        response.writeHead(200, { 'X-Answer': 'page' }).write('x'.repeat(100_000));
+      }),
+    );
+    const { status, headers, body } = await fetch({
+      url: `http://127.0.0.1:${port}/`,
+      signal,
+      maxBodyBytes: 0,
+    });
+    expect([status, headers.get('x-answer'), body.length]).toEqual([200, 'page', 0]);
+    await closed!;
+  },
+);
+
 test('who stalls in the middle of an answer is given up, too', async () => {
   const port = await listen(createServer((_, response) => void response.writeHead(200).write('half')));
   const abort = new AbortController();
