@@ -123,12 +123,25 @@ describe('the echo of the README', () => {
     expect(await echo(write('listen.mjs', listen), write('dial.mjs', dial))).toBe('hello\n');
   });
 
+  test('goes on for others when somebody connects and leaves', async () => {
+    const [listen, dial] = localEcho();
+    const rude = dial.replace(/const \{ send, recv \}[^]*(?=connection\.close)/, '');
+    const listener = runNode([write('listen.mjs', listen)], { cwd: folder });
+    const ticket = await ticketOf(listener);
+    const outcomes = [];
+    for (const name of [write('rude.mjs', rude), write('dial.mjs', dial)]) {
+      const { code, stdout } = await runNode([name, ticket], { cwd: folder }).ended();
+      outcomes.push([code, stdout]);
+    }
+    expect(outcomes).toEqual([
+      [0, ''],
+      [0, 'hello\n'],
+    ]);
+  });
+
   test('runs through require()', async () => {
     const [listen, dial] = localEcho().map((block) => {
-      const body = block.replace(
-        "import { Endpoint } from 'iroh-ts';",
-        "const { Endpoint } = require('iroh-ts');",
-      );
+      const body = block.replace(/^import (\{.*\}) from 'iroh-ts';/, "const $1 = require('iroh-ts');");
       expect(body).not.toContain('import');
       return `(async () => {\n${body}\n})();\n`;
     }) as [string, string];
