@@ -17,6 +17,7 @@ import type { BindOptions } from './actors/bind-plan.ts';
 import { warnWhenCollected } from './actors/unclosed.ts';
 import { deadlineOf, settleWithin, type WaitOptions } from './actors/wait.ts';
 import type { AddressLookups } from './address-lookup.ts';
+import { MAX_USER_DATA_BYTES } from './address-lookup/endpoint-info.ts';
 import type { AddrFilter, AddressLookup } from './address-lookup/service.ts';
 import { utf8 } from './base/bytes.ts';
 import { EndpointAddr } from './base/endpoint-addr.ts';
@@ -145,7 +146,7 @@ export class Endpoint {
   readonly #transport: TransportConfig;
   #externalAddrs: ExternalAddrs | undefined;
   #relays: Relays | undefined;
-  /** When it began to close. */
+  /** Whether it was online when it began to close. */
   #wasOnline = false;
 
   private constructor(actor: EndpointActor, transport: TransportConfig) {
@@ -291,6 +292,16 @@ export class Endpoint {
     return this.#actor.socket.netReport.changes$;
   }
 
+  /** Under which address the router lets others reach this endpoint; undefined while it opened no port, or was not asked. */
+  get portMapping(): Addr | undefined {
+    return this.#actor.portMapping?.value;
+  }
+
+  /** {@link portMapping} now and after each change; completes when the endpoint closes. */
+  get portMapping$(): Observable<Addr | undefined> {
+    return this.#actor.portMapping?.changes$ ?? of(undefined);
+  }
+
   /** What is known of a peer and its addresses; undefined a minute after its last use. */
   remoteInfo(id: EndpointId | string): Promise<RemoteInfo | undefined> {
     return this.#actor.remotes.info(EndpointAddr.from(id).id);
@@ -334,6 +345,11 @@ export class Endpoint {
       return await settleWithin(this.#actor.driver.clock, connecting.connected, options);
     } catch (error) {
       connecting.abort(error);
+      // The handshake may be done in this very moment, and nobody else has the connection.
+      connecting.connected.then(
+        (connection) => connection.close(),
+        () => undefined,
+      );
       throw error;
     }
   }
@@ -420,9 +436,6 @@ function toList<T>(option: T | readonly T[] | undefined): readonly T[] {
   if (option === undefined) return [];
   return Array.isArray(option) ? (option as readonly T[]) : [option as T];
 }
-
-/** Upstream `iroh-dns/src/endpoint_info.rs`. */
-const MAX_USER_DATA_BYTES = 245;
 
 /** @throws {RangeError} when it is too long. */
 function checkUserData(userData: string | undefined): string | undefined {

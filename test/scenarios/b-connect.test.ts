@@ -375,6 +375,31 @@ describe('a dial that fails', () => {
   );
 
   test(
+    'B14: aborted in the very moment in which the handshake is done, no connection is left that nobody has',
+    simulated(async (place) => {
+      const server = await place.serve();
+      const reason = new Error('enough');
+      for (let turns = 0; turns < 25; turns++) {
+        const abort = new AbortController();
+        const afterHandshake = (): void => {
+          let left = turns;
+          const next = (): unknown => (left-- > 0 ? Promise.resolve().then(next) : abort.abort(reason));
+          void next();
+        };
+        const client = await place.bind({ hooks: { afterHandshake } });
+        const accepted = place.acceptOn(server).catch(() => undefined);
+        const outcome = await client
+          .connect(place.addrOf(server), ALPN, { signal: abort.signal })
+          .catch((error: unknown) => error);
+        const theirs = await accepted;
+        await place.sleep(1_000);
+        const isOpen = theirs !== undefined && theirs.closeReason === undefined;
+        expect([turns, isOpen]).toEqual([turns, outcome !== reason]);
+      }
+    }),
+  );
+
+  test(
     'B14: the caller who dials itself may abort too',
     simulated(async (place) => {
       const server = await place.serve();
