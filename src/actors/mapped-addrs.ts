@@ -49,8 +49,8 @@ export class MappedAddrs {
   readonly #byKey = new Map<string, Entry>();
   /** Oldest first. */
   readonly #unheld = new Set<Entry>();
-  /** Datagrams of one relay mostly come from the same peer as the one before. */
-  readonly #lastOfRelay = new Map<RelayUrl, { readonly from: Uint8Array; readonly entry: Entry }>();
+  /** Datagrams of one relay mostly come from the same peer as the one before. Relays come and go. */
+  readonly #lastOfRelay = new WeakMap<RelayUrl, { readonly from: Uint8Array; readonly entry: Entry }>();
 
   constructor(rng: Rng) {
     this.#rng = rng;

@@ -20,13 +20,12 @@ import {
   type PathTuple,
   type SelectionReason,
 } from '../machines/path-selection.ts';
+import { RELAY_PATH_MAX_IDLE_TIMEOUT_MS } from '../quic/config.ts';
 import type { PathAbandonReason, PathId, PathInfo } from '../quic/engine.ts';
 import { PathError } from '../quic/paths/path-table.ts';
 import type { ConnectionActor } from './connection-actor.ts';
 import type { MappedAddrs } from './mapped-addrs.ts';
 
-/** A relay path that is silent for so long is closed, ms; upstream `RELAY_PATH_MAX_IDLE_TIMEOUT` (`iroh/src/socket.rs`). */
-export const RELAY_PATH_MAX_IDLE_TIMEOUT_MS = 30_000;
 /** Code in PATH_ABANDON for paths that are closed because another one is better; draft-ietf-quic-multipath-21 §4.2. */
 const APPLICATION_ABANDON_PATH = 0x3e;
 
@@ -124,7 +123,7 @@ export class RemotePaths {
     connection.paths.moved(id, info.remote, info.local);
     if (before !== info.remote) {
       this.#unregistered(before);
-      this.#note(info.remote);
+      this.#arrived(connection, info);
     }
     this.select('moved');
   }
@@ -187,19 +186,20 @@ export class RemotePaths {
     return this.#options.mapped.kindOf(addr);
   }
 
-  #note(remote: Addr): void {
-    const { known, clock } = this.#options;
-    known.on('open', remote, this.#kindOf(remote) === 'relay', clock.now());
-  }
-
   #register(connection: ConnectionActor, { id, remote, local, stalled }: PathInfo): void {
-    const { mapped, metrics, clock } = this.#options;
+    const { mapped } = this.#options;
     // First flights go to an address that is no place; a path leads somewhere.
     if (connection.paths.open.has(id) || mapped.lookup(remote)?.type === 'endpoint') return;
-    this.#note(remote);
     connection.paths.opened(id, remote, local);
     if (stalled) connection.paths.step(id, 'stalled');
+    this.#arrived(connection, { id, remote });
+  }
+
+  /** A path leads to `remote` now. */
+  #arrived(connection: ConnectionActor, { id, remote }: Pick<PathInfo, 'id' | 'remote'>): void {
+    const { known, metrics, clock } = this.#options;
     const kind = this.#kindOf(remote);
+    known.on('open', remote, kind === 'relay', clock.now());
     metrics.add(countOf(kind, 'added'));
     if (kind === 'relay')
       connection.quic.setPathMaxIdleTimeout(id, RELAY_PATH_MAX_IDLE_TIMEOUT_MS, clock.now());

@@ -16,8 +16,6 @@ export const RELAY_ID_BYTES = 32;
 export const PING_BYTES = 8;
 /** `MAX_PACKET_SIZE`: most bytes of a frame that is sent, its type included; of a payload that is received, without. */
 export const MAX_RELAY_PAYLOAD_BYTES = 65_536;
-/** `MAX_FRAME_SIZE`: most bytes of a WebSocket message, far above any frame. */
-export const MAX_RELAY_MESSAGE_BYTES = 1_048_576;
 
 const SINGLE_HEADER_BYTES = 1 + RELAY_ID_BYTES + 1;
 const BATCH_HEADER_BYTES = SINGLE_HEADER_BYTES + 2;

@@ -6,7 +6,7 @@
  */
 import type { RelayUrl } from '../base/relay-url.ts';
 
-/** Most bytes of a message, 1 MiB as upstream has it; a longer one ends the connection. */
+/** Most bytes of a message, far above any frame (upstream `MAX_FRAME_SIZE`); a longer one ends the connection. */
 export const MAX_MESSAGE_BYTES = 1_048_576;
 
 /** Most bytes of a reason to close (RFC 6455 §5.5); longer ones are cut. */

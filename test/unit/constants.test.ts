@@ -12,7 +12,7 @@ import {
   PATH_MAX_IDLE_TIMEOUT_MS,
   RELAY_PATH_MAX_IDLE_TIMEOUT_MS,
 } from '../../src/quic/config.ts';
-import { MAX_RELAY_MESSAGE_BYTES, MAX_RELAY_PAYLOAD_BYTES } from '../../src/relay/frames.ts';
+import { MAX_RELAY_PAYLOAD_BYTES } from '../../src/relay/frames.ts';
 import { MAX_PONG_TIMEOUT_MS, MIN_PONG_TIMEOUT_MS, PONG_TIMEOUT_RTTS } from '../../src/relay/ping-tracker.ts';
 import { DEFAULT_RELAY_QUIC_PORT } from '../../src/relay/relay-map.ts';
 import { CLIENT_QUEUE_FRAMES } from '../../src/relay/server/frame-queue.ts';
@@ -22,6 +22,7 @@ import {
   SERVER_WRITE_TIMEOUT_MS,
 } from '../../src/actors/relay-session.ts';
 import { MAX_TICKET_NAMES, MAX_TICKETS_PER_NAME } from '../../src/tls/ticket-store.ts';
+import { MAX_MESSAGE_BYTES } from '../../src/transport/relay-socket.ts';
 import { Pair } from '../support/pair.ts';
 
 interface Row {
@@ -144,7 +145,7 @@ test('the relay protocol', () => {
   // `iroh-relay/src/protos/relay.rs`, `ping_tracker.rs`, `defaults.rs`, `server/client.rs`
   expect({
     MAX_RELAY_PAYLOAD_BYTES,
-    MAX_RELAY_MESSAGE_BYTES,
+    MAX_MESSAGE_BYTES,
     CLIENT_QUEUE_FRAMES,
     SERVER_PING_INTERVAL_MS,
     PING_JITTER_S,
@@ -154,7 +155,7 @@ test('the relay protocol', () => {
     PONG_TIMEOUT_RTTS,
   }).toEqual({
     MAX_RELAY_PAYLOAD_BYTES: 65_536,
-    MAX_RELAY_MESSAGE_BYTES: 1_048_576,
+    MAX_MESSAGE_BYTES: 1_048_576,
     CLIENT_QUEUE_FRAMES: 512,
     SERVER_PING_INTERVAL_MS: 15_000,
     PING_JITTER_S: 5,

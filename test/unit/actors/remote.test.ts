@@ -266,6 +266,25 @@ describe('the selected path', () => {
     ]);
     expect(server.events.map(({ type }) => type)).toContain('moved');
   });
+
+  test.each([
+    ['another address', () => OTHER_V4],
+    ['a relay', relayed],
+  ])('paths that moved to %s are counted: as many went as came, of each kind', async (_, where) => {
+    const rig = new RemoteRig();
+    const server = await rig.connect('server', V4, OURS);
+    server.move(0, { remote: where(rig), local: OURS });
+    server.tellAll();
+    await rig.run(0);
+    server.close();
+    server.tellAll();
+    await rig.run(0);
+    for (const kind of ['ip', 'relay'] as const) {
+      const { metrics } = rig;
+      const [added, removed] = [`transport_${kind}_paths_added`, `transport_${kind}_paths_removed`] as const;
+      expect([kind, metrics.value(removed)]).toEqual([kind, metrics.value(added)]);
+    }
+  });
 });
 
 describe('what comes late, in another order, or not at all', () => {
