@@ -345,6 +345,11 @@ export class EndpointActor {
 
   // --- network --------------------------------------------------------------------------------------------------------------
 
+  /** Undefined where no router is asked. */
+  get portMapping(): PortMapper['externalAddr'] | undefined {
+    return this.#portMapper?.externalAddr;
+  }
+
   networkChanged(): void {
     if (this.state === 'open') this.socket.sender('application').send({ type: 'networkHint' });
   }
