@@ -29,6 +29,18 @@ const debuggers = {
   hooks: createDebug('iroh:hooks'),
 } as const satisfies Record<LogScope, unknown>;
 
+/** Longest line, UTF-16 units; what is longer is cut. A relay may say up to 64 KiB. */
+const MAX_LINE_LENGTH = 4_096;
+
+/**
+ * One line, as a terminal may be shown it: reasons of peers and relays are in it, and their control characters (ECMA-48 C0,
+ * DEL, C1) could forge lines or move the cursor.
+ */
+function printable(text: string): string {
+  const line = text.length > MAX_LINE_LENGTH ? `${text.slice(0, MAX_LINE_LENGTH)}…` : text;
+  return line.replace(/\p{Cc}/gu, (control) => `\\x${control.charCodeAt(0).toString(16).padStart(2, '0')}`);
+}
+
 /** Distributes lines; builds them only if somebody reads. */
 export class Log {
   readonly #logger: Logger | undefined;
@@ -41,7 +53,7 @@ export class Log {
   write(scope: LogScope, line: () => string): void {
     const debug = debuggers[scope];
     if (this.#logger === undefined && !debug.enabled) return;
-    const text = line();
+    const text = printable(line());
     if (debug.enabled) debug('%s', text);
     try {
       this.#logger?.debug(`iroh:${scope} ${text}`);
