@@ -274,6 +274,7 @@ export class EndpointActor {
       netReporter: this.#makeNetReporter(options),
       portMapper: this.#portMapper,
       externalAddrs: this.ownAddr.external,
+      hasOtherAddrs: () => transports.customAddrs.length > 0,
       rebind: () => transports.rebind(),
       notifyQuic: (notice) => this.#onNetworkChange(notice),
       publish: () => this.ownAddr.publish(),

@@ -121,6 +121,8 @@ export interface SocketActorOptions {
   readonly portMapper?: PortMapControl | undefined;
   /** What the application says about where we are. */
   readonly externalAddrs: Iterable<Addr>;
+  /** Whether others can be told of anything beside direct addresses and the home relay: of custom transports. Default: no. */
+  readonly hasOtherAddrs?: () => boolean;
   /** Binds sockets anew after a major change. Its errors are logged. */
   readonly rebind: () => Promise<void>;
   /** Tells engine and remotes of a change, once the network can be used. */
@@ -265,7 +267,7 @@ export class SocketActor {
       },
       guards: {
         'network is usable': () => isNetworkUsable(platform.interfaceState()),
-        'has local addresses': () => this.#directAddrs.value.length > 0 || this.#home !== undefined,
+        'has local addresses': () => this.#isAnywhere,
         'has no relays': () => relays.size === 0 || netReporter === undefined,
       },
       delays: {
@@ -281,6 +283,16 @@ export class SocketActor {
       this.#actor?.send({ type: 'networkChanged', isMajor: command.isMajor });
     else if (command.type === 'addressFound') this.#actor?.send({ type: 'reportWanted', reason: 'periodic' });
     else this.#actor?.send(command);
+  }
+
+  /** There is something that others can be told. */
+  get #isAnywhere(): boolean {
+    const { relayManager, hasOtherAddrs } = this.#options;
+    return (
+      this.#directAddrs.value.length > 0 ||
+      relayManager?.homeRelay.value !== undefined ||
+      hasOtherAddrs?.() === true
+    );
   }
 
   #localIps(): Set<string> {
@@ -361,7 +373,7 @@ export class SocketActor {
       directAddrs: this.#directAddrs.value,
       homeRelay: this.#options.relayManager?.homeRelay.value?.url,
     };
-    if (own.directAddrs.length === 0 && own.homeRelay === undefined) return;
+    if (!this.#isAnywhere) return;
     try {
       this.#options.publish(own);
     } catch (error) {

@@ -2,7 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { actorOf } from '../../src/actors/internals.ts';
 import { Deferred } from '../../src/actors/wait.ts';
-import { fromUtf8 } from '../../src/base/bytes.ts';
+import { fromUtf8, utf8 } from '../../src/base/bytes.ts';
 import { parseAddr } from '../../src/base/socket-addr.ts';
 import {
   EndpointAddr,
@@ -12,6 +12,7 @@ import {
   type Path,
   type PathEvent,
   type PathSelector,
+  type TransportAddr,
 } from '../../src/index.ts';
 import { ALPN, echo, failure, simulated, type Simulated } from '../support/endpoints.ts';
 
@@ -286,6 +287,39 @@ describe('relays and direct paths', () => {
       expect(client.metrics().value('recv_data_custom')).toBeGreaterThan(100_000);
       await client.close();
       expect(network.size).toBe(1);
+    }),
+  );
+
+  test(
+    'D14: addresses of a custom transport that is all there is are told when they change',
+    simulated(async (place) => {
+      const network = place.addCustomNetwork();
+      const transport = network.transport('sandra');
+      let addr = utf8('sandra');
+      let tell = (): void => undefined;
+      const published: (readonly TransportAddr[])[] = [];
+      const endpoint = await place.bind({
+        platform: { ...place.world.platformOf(place.world.addHost('host', '10.9.0.1')), bindUdp: undefined },
+        transports: [
+          {
+            ...transport,
+            bind: async () => {
+              const socket = await transport.bind();
+              Object.defineProperty(socket, 'localAddrs', { get: () => [addr] });
+              tell = () => socket.onLocalAddrs!();
+              return socket;
+            },
+          },
+        ],
+        lookup: { name: 'book', publish: ({ addr: { addrs } }) => void published.push(addrs) },
+      });
+      expect(endpoint.addr.addrs).toEqual([network.addrOf('sandra')]);
+      addr = utf8('sandra at work');
+      tell();
+      await place.sleep(0);
+      const [before, after] = [network.addrOf('sandra'), network.addrOf('sandra at work')];
+      expect(endpoint.addr.addrs).toEqual([after]);
+      expect(published).toEqual([[before], [after]]);
     }),
   );
 
