@@ -3,6 +3,7 @@ import { connection } from './connection.ts';
 import { datagram } from './datagram.ts';
 import { dnsMessage } from './dns-message.ts';
 import { frame } from './frame.ts';
+import { portMapper } from './port-mapper.ts';
 import { signedPacket } from './signed-packet.ts';
 import { ticket } from './ticket.ts';
 import { tlsMessage } from './tls-message.ts';
@@ -18,4 +19,5 @@ export const TARGETS: readonly Target[] = [
   connection,
   dnsMessage,
   signedPacket,
+  portMapper,
 ];
