@@ -13,6 +13,7 @@ import { connect, listen } from './pipe.ts';
 import { recv, send } from './file.ts';
 import { parseRelay } from './identity.ts';
 import { relay } from './relay.ts';
+import { report } from './report.ts';
 import { connectTcp, listenTcp } from './tcp.ts';
 import { describeTicket } from './ticket.ts';
 import { UserError } from './user-error.ts';
@@ -91,6 +92,14 @@ command('relay', 'run a relay server')
   .option('--dev', 'plain HTTP on port 3340')
   .option('-c, --config-path <file>', 'TOML file (default: relay.toml, if there is one)')
   .action(relay);
+command('report', 'show what this network is like: addresses, NAT, relays, router')
+  .addOption(
+    new Option('--relay <url>', "a relay to ask; may be given several times (default: n0's)").argParser(
+      addRelay,
+    ),
+  )
+  .option('--json', 'for programs')
+  .action(report);
 command('ticket', 'show what is in a ticket').argument('<ticket>', TICKET).action(describeTicket);
 
 if (process.argv.length === 2) {
