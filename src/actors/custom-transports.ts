@@ -53,10 +53,16 @@ export class CustomTransports {
     );
   }
 
+  /** Where others reach them. Never throws. */
   get localAddrs(): readonly TransportAddr[] {
     const addrs: TransportAddr[] = [];
-    for (const [id, socket] of this.#sockets)
-      for (const data of socket.localAddrs) addrs.push({ type: 'custom', id, data: data.slice() });
+    for (const [id, socket] of this.#sockets) {
+      try {
+        for (const data of socket.localAddrs) addrs.push({ type: 'custom', id, data: new Uint8Array(data) });
+      } catch {
+        // Where it is, it does not know itself.
+      }
+    }
     return addrs;
   }
 

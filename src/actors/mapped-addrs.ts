@@ -82,7 +82,12 @@ export class MappedAddrs {
   /** The address of what a custom transport calls `data`. */
   ofCustom(id: bigint, data: Uint8Array): Addr {
     const key = `custom ${id.toString(16)}_${toHex(data)}`;
-    return this.#of(key, CUSTOM_MAPPED_SUBNET, () => ({ type: 'custom', id, data: data.slice() })).addr;
+    return this.#of(key, CUSTOM_MAPPED_SUBNET, () => ({
+      type: 'custom',
+      id,
+      // Not `slice`, which of a Buffer is a view.
+      data: new Uint8Array(data),
+    })).addr;
   }
 
   #of(key: string, subnet: number, make: () => Mapped): Entry {

@@ -53,6 +53,8 @@ export class Transports {
   readonly #one: Transmit[] = [];
   readonly #payloads: Uint8Array[] = [];
   #isClosed = false;
+  /** The last {@link rebind}; never rejects. */
+  #rebound: Promise<void> = Promise.resolve();
 
   private constructor(options: TransportsOptions, sockets: BoundSocket[]) {
     this.#platform = options.platform;
@@ -228,7 +230,13 @@ export class Transports {
    * Binds every socket anew, on the port that it has: what was bound to a network that is gone may send nowhere.
    * @throws what binding throws; a socket that cannot be bound anew is closed, and the next call tries again.
    */
-  async rebind(): Promise<void> {
+  rebind(): Promise<void> {
+    const rebinding = this.#rebind();
+    this.#rebound = rebinding.catch(() => undefined);
+    return rebinding;
+  }
+
+  async #rebind(): Promise<void> {
     const bindUdp = this.#platform.bindUdp!;
     let failure: { readonly error: unknown } | undefined;
     for (const socket of this.#sockets) {
@@ -250,10 +258,12 @@ export class Transports {
     if (failure !== undefined) throw failure.error;
   }
 
+  /** Frees all sockets, those that {@link rebind} is about to bind included. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.onDatagrams = undefined;
     await Promise.all([...this.#sockets.map(({ transport }) => transport.close()), this.#custom.close()]);
+    await this.#rebound;
   }
 }
 

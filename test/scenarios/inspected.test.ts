@@ -154,7 +154,9 @@ const throwing: CustomTransport = {
   id: 99n,
   bind: () =>
     Promise.resolve({
-      localAddrs: [Uint8Array.of(1)],
+      get localAddrs(): never {
+        throw new Error('a carrier that throws');
+      },
       onDatagrams: undefined,
       onLocalAddrs: undefined,
       send: () => {

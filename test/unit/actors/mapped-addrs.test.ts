@@ -49,6 +49,14 @@ describe('H20: mapped addresses', () => {
     expect(mapped.kindOf(custom)).toBe('custom');
   });
 
+  test('what a custom transport calls its peers is copied, also from a Buffer that it uses again', () => {
+    const mapped = new MappedAddrs(rng);
+    const name = Buffer.from('kim');
+    const addr = mapped.ofCustom(0x20n, name);
+    name.fill(0);
+    expect(formatRemoteAddr(mapped.describe(addr))).toBe('custom:20_6b696d');
+  });
+
   test('foreign unique local addresses are IP addresses, whatever they look like', () => {
     const mapped = new MappedAddrs(rng);
     const foreign = toAddr('fd15:70a:510b:1::7', MAPPED_PORT);
