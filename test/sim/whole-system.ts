@@ -1,8 +1,6 @@
 /**
- * Two or three whole endpoints, relays, NATs and links that fail, in virtual time: what must hold of all of them together,
- * whatever happens in whatever order. One seed is one run.
- *
- * The properties, by number (`P1` …): a dial over a relay succeeds and both sides agree on who and what (P1); peers whose
+ * Two or three whole endpoints, relays, NATs and links that fail, in virtual time. One seed is one run. What must hold of all
+ * of them together, whatever happens: a dial over a relay succeeds and both sides agree on who and what (P1); peers whose
  * networks allow it become direct, and stay so (P2); a connection outlives what leaves it a way within its idle time (P3); the
  * other side hears of a close (P4); nothing waits longer than its bound (P5); a stream loses and repeats no byte (P6); nothing
  * is left at the end (P7).
@@ -31,12 +29,14 @@ const ALPN = 'whole-system';
 const RUN_LIMIT_MS = 20 * 60_000;
 /** A dial over a relay, ms: home relays have been found, and no datagram is lost there. */
 const DIAL_LIMIT_MS = 10_000;
-/** Until a direct connection has a relay behind it, ms; datagrams get lost here. */
+/** Until a direct connection has a relay behind it, ms. */
 const BACKUP_LIMIT_MS = 5_000;
 /** The network is quiet again: until the next look for a better path, and a path that is dead has been given up, ms. */
 const DIRECT_LIMIT_MS = 150_000;
 /** The idle time-out of a connection and three PTOs, ms. */
 const TIMEOUT_LIMIT_MS = 36_000;
+/** How a connection ends whose peer's last words were lost: by its silence, or by its answer to one who goes on talking. */
+const GAVE_UP: readonly string[] = ['ConnectionError.TimedOut', 'ConnectionError.Reset'];
 /** What is on its way when everything works again, ms. */
 const DELIVERY_LIMIT_MS = 60_000;
 
@@ -464,7 +464,7 @@ class WholeSystem {
       const mayTimeOut = isCut || isLossy;
       this.#require(
         code === 'ConnectionError.ApplicationClosed' ||
-          (mayTimeOut && code === 'ConnectionError.TimedOut') ||
+          (mayTimeOut && GAVE_UP.includes(code)) ||
           (peer.isClosed && code === 'ConnectionError.LocallyClosed'),
         `P4: ${link.name} ended with ${code}`,
       );
