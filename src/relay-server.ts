@@ -3,12 +3,8 @@
  *
  * @module
  */
-export {
-  RelayServer,
-  type RelayAccess,
-  type RelayCertificate,
-  type RelayServerOptions,
-} from './actors/relay-server.ts';
+export { RelayServer, type RelayAccess, type RelayServerOptions } from './actors/relay-server.ts';
+export type { ServerCertificate as RelayCertificate } from './actors/listening.ts';
 export { RelayServerError, type ErrorCode } from './base/errors.ts';
 export { EndpointId } from './base/endpoint-id.ts';
 export { RelayUrl } from './base/relay-url.ts';

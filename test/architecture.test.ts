@@ -96,6 +96,7 @@ const allowed: Record<string, readonly string[]> = {
     'transport',
     'type:tls',
     'type:address-lookup',
+    'type:dns',
   ],
 };
 
@@ -110,7 +111,7 @@ const packages: Record<string, readonly RegExp[]> = {
   'port-mapper': [],
   dns: [],
   'address-lookup': [],
-  transport: [/^rxjs$/, /^node:/, /^obug$/, /^ws$/],
+  transport: [/^rxjs$/, /^node:/, /^obug$/, /^ws$/, /^node-sqlite3-wasm$/],
   machines: [/^xstate$/],
   actors: [/^rxjs$/, /^xstate$/],
   inspect: [/^xstate$/, /^rxjs$/, /^node:/, /^@statelyai\/inspect$/],

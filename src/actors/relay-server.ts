@@ -8,7 +8,7 @@ import type { TimerId } from '../base/clock.ts';
 import { EndpointId } from '../base/endpoint-id.ts';
 import { RelayServerError } from '../base/errors.ts';
 import { RelayUrl } from '../base/relay-url.ts';
-import { parseAddr, type Addr } from '../base/socket-addr.ts';
+import type { Addr } from '../base/socket-addr.ts';
 import { CLIENT_AUTH_HEADER, NOT_AUTHORIZED } from '../relay/handshake.ts';
 import {
   allowEveryone,
@@ -27,8 +27,15 @@ import { TokenBucket, type RateLimit } from '../relay/server/rate-limit.ts';
 import { HttpListener } from '../transport/http-listener.ts';
 import { postForVerdict } from '../transport/http-access.ts';
 import type { Platform } from '../transport/platform.ts';
-import { readTextFile } from '../transport/text-file.ts';
 import { AddressDiscoveryServer } from './address-discovery-server.ts';
+import {
+  hostOf,
+  listenOn,
+  readCertificate,
+  toBindAddr,
+  type ServerCertificate,
+  type ServerFault,
+} from './listening.ts';
 
 /** Version in `/healthz`. */
 const VERSION = '0.1.0';
@@ -36,10 +43,6 @@ const VERSION = '0.1.0';
 const SHUTDOWN_GRACE_MS = 500;
 /** How often is looked whether all clients are gone, ms. */
 const SHUTDOWN_POLL_MS = 10;
-
-/** Certificate chain (leaf first) and key, PEM: as text, or as files that `reload` reads again. */
-export type RelayCertificate =
-  { readonly cert: string; readonly key: string } | { readonly certFile: string; readonly keyFile: string };
 
 /** Who may use a relay. */
 export type RelayAccess =
@@ -53,15 +56,18 @@ export type RelayAccess =
   /** True lets in; false or a reason does not. What it throws does not, either. */
   | ((request: AccessRequest) => boolean | string | Promise<boolean | string>);
 
+const fault: ServerFault = (leaf, message, cause) =>
+  new RelayServerError(`RelayServerError.${leaf}`, message, cause);
+
 /** How a relay server is set up. */
 export interface RelayServerOptions {
   /** `ip:port` for HTTP. Default `127.0.0.1:0`: any port of this host, for this host. */
   readonly bind?: string | undefined;
   /** With it clients come by HTTPS, and HTTP answers captive portal checks only. */
-  readonly tls?: (RelayCertificate & { readonly bind: string }) | undefined;
+  readonly tls?: (ServerCertificate & { readonly bind: string }) | undefined;
   /** Address discovery on UDP. The certificate defaults to that of `tls`; false, or without either: none. */
   readonly addressDiscovery?:
-    false | { readonly bind: string; readonly certificate?: RelayCertificate | undefined } | undefined;
+    false | { readonly bind: string; readonly certificate?: ServerCertificate | undefined } | undefined;
   /** Host name in {@link RelayServer.url}; default: the bound address, `localhost` where that is "any". */
   readonly hostname?: string | undefined;
   /** Default `everyone`. */
@@ -190,9 +196,9 @@ export class RelayServer {
    */
   async reload(): Promise<void> {
     const { tls, addressDiscovery } = this.#options;
-    const web = tls && (await readCertificate(tls));
+    const web = tls && (await readCertificate(tls, fault));
     const quic = addressDiscovery ? (addressDiscovery.certificate ?? tls) : undefined;
-    const discovery = quic && (await readCertificate(quic));
+    const discovery = quic && (await readCertificate(quic, fault));
     try {
       // The stricter reader first.
       if (discovery !== undefined) this.#discovery?.setCertificate(discovery.cert, discovery.key);
@@ -250,11 +256,15 @@ export class RelayServer {
   async #listen(): Promise<void> {
     const { bind = '127.0.0.1:0', tls, addressDiscovery, metrics, hostname } = this.#options;
     if (tls !== undefined) {
-      this.#https = await this.#listenHttp(toBind(tls.bind), 'main', await readCertificate(tls));
+      this.#https = await this.#listenHttp(
+        toBindAddr(tls.bind, fault),
+        'main',
+        await readCertificate(tls, fault),
+      );
     }
-    this.#http = await this.#listenHttp(toBind(bind), tls === undefined ? 'all' : 'captivePortal');
+    this.#http = await this.#listenHttp(toBindAddr(bind, fault), tls === undefined ? 'all' : 'captivePortal');
     if (metrics !== undefined) {
-      this.#metricsHttp = await bound(metrics.bind, ({ ip, port }) =>
+      this.#metricsHttp = await listenOn(metrics.bind, fault, ({ ip, port }) =>
         HttpListener.listen({
           ip,
           port,
@@ -273,8 +283,8 @@ export class RelayServer {
           'RelayServerError.InvalidOptions',
           'address discovery needs a certificate',
         );
-      const { cert, key } = await readCertificate(source);
-      this.#discovery = await bound(addressDiscovery.bind, ({ ip, port }) =>
+      const { cert, key } = await readCertificate(source, fault);
+      this.#discovery = await listenOn(addressDiscovery.bind, fault, ({ ip, port }) =>
         AddressDiscoveryServer.listen({
           platform: this.#platform,
           ip,
@@ -285,10 +295,9 @@ export class RelayServer {
         }),
       );
     }
-    const { ip, port } = this.#main!.localAddr;
-    const host =
-      hostname ?? (ip === '::' || ip === '0.0.0.0' ? 'localhost' : ip.includes(':') ? `[${ip}]` : ip);
-    this.#url = RelayUrl.parse(`${tls === undefined ? 'http' : 'https'}://${host}:${port}/`);
+    const addr = this.#main!.localAddr;
+    const host = hostname ?? hostOf(addr);
+    this.#url = RelayUrl.parse(`${tls === undefined ? 'http' : 'https'}://${host}:${addr.port}/`);
   }
 
   #listenHttp(
@@ -310,7 +319,7 @@ export class RelayServer {
             },
             clock.now(),
           );
-    return bound(addr, ({ ip, port }) =>
+    return listenOn(addr, fault, ({ ip, port }) =>
       HttpListener.listen({
         ip,
         port,
@@ -371,41 +380,4 @@ async function ask(
 
 function toId(id: EndpointId | string): EndpointId {
   return typeof id === 'string' ? EndpointId.parse(id) : id;
-}
-
-/** @throws {RelayServerError} InvalidOptions */
-function toBind(text: string): Addr {
-  try {
-    return parseAddr(text);
-  } catch (cause) {
-    throw new RelayServerError('RelayServerError.InvalidOptions', `not ip:port: ${text}`, cause);
-  }
-}
-
-async function bound<T>(where: string | Addr, listen: (addr: Addr) => Promise<T>): Promise<T> {
-  const addr = typeof where === 'string' ? toBind(where) : where;
-  try {
-    return await listen(addr);
-  } catch (cause) {
-    // A host without IPv6 has no "any" address of it.
-    const { code } = cause as { code?: string };
-    if (addr.ip === '::' && (code === 'EAFNOSUPPORT' || code === 'EADDRNOTAVAIL'))
-      return bound(parseAddr(`0.0.0.0:${addr.port}`), listen);
-    const name = (cause as Error).name;
-    const isCertificate = name === 'X509Error' || /PEM|SSL|key values/i.test((cause as Error).message);
-    throw isCertificate
-      ? new RelayServerError('RelayServerError.Certificate', 'the certificate cannot be used', cause)
-      : new RelayServerError('RelayServerError.Bind', `cannot listen on ${addr.text}`, cause);
-  }
-}
-
-/** @throws {RelayServerError} Certificate */
-async function readCertificate(source: RelayCertificate): Promise<{ cert: string; key: string }> {
-  if ('cert' in source) return source;
-  try {
-    const [cert, key] = await Promise.all([readTextFile(source.certFile), readTextFile(source.keyFile)]);
-    return { cert, key };
-  } catch (cause) {
-    throw new RelayServerError('RelayServerError.Certificate', 'a certificate file cannot be read', cause);
-  }
 }

@@ -62,12 +62,16 @@ export function encodeBase64Url(bytes: Uint8Array): string {
   return base64urlnopad.encode(bytes);
 }
 
-function decode(coder: typeof base32nopad, text: string, name: string): Uint8Array {
+/** Takes no padding. @throws {DecodeError} */
+export function decodeBase64Url(text: string): Uint8Array {
+  return decode(base64urlnopad, text, 'base64url');
+}
+
+function decode(coder: { decode(text: string): Uint8Array }, text: string, name: string): Uint8Array {
   try {
     return coder.decode(text);
   } catch (cause) {
-    // What is left after the alphabet check: length or trailing bits.
-    const error = new DecodeError(`${name}: impossible length or trailing bits`);
+    const error = new DecodeError(`${name}: impossible length, foreign character or trailing bits`);
     error.cause = cause;
     throw error;
   }

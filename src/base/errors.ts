@@ -113,6 +113,10 @@ export const ERROR_CODES = {
     'Options of a relay server that contradict each other or cannot be read.',
   'RelayServerError.Certificate': 'A certificate or key that cannot be read or used.',
   'RelayServerError.Bind': 'A socket could not be bound; `cause` is the system error.',
+  'DnsServerError.InvalidOptions': 'Options of a lookup server that contradict each other or cannot be read.',
+  'DnsServerError.Certificate': 'A certificate or key that cannot be read or used.',
+  'DnsServerError.Bind': 'A socket could not be bound; `cause` is the system error.',
+  'DnsServerError.Store': 'The database of records cannot be opened; see `cause`.',
   'TimeoutError.Elapsed': 'The `timeoutMs` of a call elapsed.',
 } as const;
 
@@ -187,6 +191,11 @@ export class RelayError extends IrohError {
 /** A relay server could not be started, or its certificate not be replaced. */
 export class RelayServerError extends IrohError {
   declare readonly code: CodeOf<'RelayServerError'>;
+}
+
+/** A lookup server cannot be started, or cannot read its certificates again. */
+export class DnsServerError extends IrohError {
+  declare readonly code: CodeOf<'DnsServerError'>;
 }
 
 /** `Endpoint.bind` failed. */

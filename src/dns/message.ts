@@ -15,13 +15,29 @@ export const MAX_DNS_MESSAGE_BYTES = 65_535;
 /** A character-string; RFC 1035 §3.3. */
 export const MAX_TXT_STRING_BYTES = 255;
 
-/** Record types; RFC 1035 §3.2.2. */
+/** Record types; RFC 1035 §3.2.2, RFC 3596, RFC 6891, RFC 2782, RFC 6672. */
+export const TYPE_A = 1;
+export const TYPE_NS = 2;
+export const TYPE_CNAME = 5;
+export const TYPE_SOA = 6;
+export const TYPE_PTR = 12;
+export const TYPE_MX = 15;
 export const TYPE_TXT = 16;
+export const TYPE_AAAA = 28;
+export const TYPE_SRV = 33;
+export const TYPE_DNAME = 39;
+export const TYPE_OPT = 41;
+/** Types of questions only; RFC 1035 §3.2.3. */
+export const TYPE_IXFR = 251;
+export const TYPE_AXFR = 252;
+export const TYPE_ANY = 255;
 /** The internet; RFC 1035 §3.2.4. */
 export const CLASS_IN = 1;
 
 /** Bits of the second word of the header; RFC 1035 §4.1.1. */
 export const FLAG_RESPONSE = 0x8000;
+/** Who answers is the one who knows. */
+export const FLAG_AUTHORITATIVE = 0x0400;
 /** What did not fit is missing. */
 export const FLAG_TRUNCATED = 0x0200;
 /** Please ask others, too. */
@@ -30,6 +46,15 @@ export const FLAG_RECURSION_DESIRED = 0x0100;
 export const MASK_OPCODE = 0x7800;
 /** How it went; 0 is well. */
 export const MASK_RESPONSE_CODE = 0x000f;
+/** Response codes; RFC 1035 §4.1.1, RFC 6891 §9. */
+export const RESPONSE_FORMAT_ERROR = 1;
+export const RESPONSE_SERVER_FAILURE = 2;
+/** There is no such name. */
+export const RESPONSE_NAME_ERROR = 3;
+export const RESPONSE_NOT_IMPLEMENTED = 4;
+export const RESPONSE_REFUSED = 5;
+/** Above 15: its upper bits are in the OPT record. */
+export const RESPONSE_BAD_VERSION = 16;
 
 /** What is asked. */
 export interface DnsQuestion {

@@ -89,6 +89,11 @@ export function isSameName(a: string, b: string): boolean {
   return normalizeName(a) === normalizeName(b);
 }
 
+/** The labels of a name in lower case, still escaped; none for the root. */
+export function labelsOf(name: string): string[] {
+  return name === '.' ? [] : (normalizeName(name).match(/(?:\\[^]|[^.\\])+/g) ?? []);
+}
+
 /** Only ASCII has case in DNS. */
 function normalizeName(name: string): string {
   const lower = name.replace(/[A-Z]/g, (letter) => letter.toLowerCase());

@@ -15,12 +15,10 @@ import {
   FLAG_TRUNCATED,
   MASK_OPCODE,
   MASK_RESPONSE_CODE,
+  RESPONSE_NAME_ERROR,
   TYPE_TXT,
 } from './message.ts';
 import { isSameName } from './name.ts';
-
-/** RFC 1035 §4.1.1 `NXDOMAIN`: there is no such name. */
-const NAME_ERROR = 3;
 
 /** What was asked, to be compared with the answer. */
 export interface TxtQuestion {
@@ -58,7 +56,7 @@ export function readTxtAnswer(bytes: Uint8Array, question: TxtQuestion): Uint8Ar
   if (!isOurs) throw new DnsError('DnsError.Mismatch', `this answers another question than ${question.name}`);
   if ((flags & FLAG_TRUNCATED) !== 0) throw new DnsError('DnsError.Truncated', 'the answer is cut off');
   const responseCode = flags & MASK_RESPONSE_CODE;
-  if (responseCode === NAME_ERROR) return [];
+  if (responseCode === RESPONSE_NAME_ERROR) return [];
   if (responseCode !== 0)
     throw new DnsError('DnsError.Refused', `the server answered with code ${responseCode}`, { responseCode });
   return answers

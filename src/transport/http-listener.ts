@@ -3,7 +3,12 @@
  *
  * @module
  */
-import { createServer as createHttpServer, type IncomingMessage, type Server } from 'node:http';
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
@@ -14,7 +19,7 @@ import { WebSocketUpgrader } from './websocket-server.ts';
 /** A connection that has not become a WebSocket by then is dropped (`iroh-relay/src/server/http_server.rs`). */
 export const HTTP_CONNECTION_TIMEOUT_MS = 30_000;
 
-/** A request without its body; nobody who comes here has one to tell. */
+/** A request. */
 export interface ListenerRequest {
   readonly method: string;
   readonly path: string;
@@ -22,12 +27,16 @@ export interface ListenerRequest {
   readonly query: string;
   /** The first value of a header, by its name in lower case. */
   header(name: string): string | undefined;
+  /** Who asks: an IP literal; empty when it has left already. */
+  readonly peerIp: string;
+  /** Empty where {@link HttpListenerOptions.maxBodyBytes} is 0. */
+  readonly body: Uint8Array;
 }
 
 export interface ListenerResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
+  readonly body: string | Uint8Array;
 }
 
 /** What a listener does. */
@@ -42,7 +51,10 @@ export interface HttpListenerOptions {
   readonly upgradeHeaders?: Readonly<Record<string, string>>;
   /** False drops a connection before anything is read of it. */
   readonly admits?: () => boolean;
-  readonly answer: (request: ListenerRequest) => ListenerResponse;
+  /** Bodies up to here are read before {@link answer} is asked, longer ones are answered 413. Default 0: not read at all. */
+  readonly maxBodyBytes?: number | undefined;
+  /** What it throws or rejects with becomes 500. */
+  readonly answer: (request: ListenerRequest) => ListenerResponse | Promise<ListenerResponse>;
   /** A subprotocol, or a response instead of 101. Absent: no upgrades. */
   readonly judgeUpgrade?: (request: ListenerRequest) => { readonly protocol: string } | ListenerResponse;
   readonly onWebSocket?: (socket: RelaySocket, request: ListenerRequest) => void;
@@ -57,7 +69,7 @@ export class HttpListener {
   #openWebSockets = 0;
 
   private constructor(options: HttpListenerOptions) {
-    const { tls, maxConnections, answer, onConnection, admits } = options;
+    const { tls, maxConnections, onConnection, admits } = options;
     this.#isTls = tls !== undefined;
     const server =
       tls === undefined ? createHttpServer() : createHttpsServer({ cert: tls.cert, key: tls.key });
@@ -85,15 +97,7 @@ export class HttpListener {
       else socket.destroy();
     });
     server.on('tlsClientError', (_error: Error, socket: Duplex) => socket.destroy());
-    server.on('request', (message, response) => {
-      const { status, headers, body } = answer(toRequest(message));
-      response.writeHead(status, {
-        ...headers,
-        ...(status !== 204 && { 'Content-Length': Buffer.byteLength(body) }),
-      });
-      response.end(body);
-      message.resume();
-    });
+    server.on('request', (message, response) => receive(options, message, response));
     const upgrader = new WebSocketUpgrader(options.upgradeHeaders ?? {});
     server.on('upgrade', (message, socket, head) => this.#upgrade(options, upgrader, message, socket, head));
   }
@@ -183,11 +187,65 @@ export class HttpListener {
   }
 }
 
-function toRequest(message: IncomingMessage): ListenerRequest {
+const NOTHING = new Uint8Array(0);
+
+/** Reads the body, if it is wanted, and answers. */
+function receive(
+  { maxBodyBytes = 0, answer }: HttpListenerOptions,
+  message: IncomingMessage,
+  response: ServerResponse,
+): void {
+  if (maxBodyBytes === 0) {
+    respond(answer, toRequest(message), response);
+    message.resume();
+    return;
+  }
+  const chunks: Buffer[] = [];
+  let length = 0;
+  const refuse = (): void => {
+    message.removeAllListeners('data');
+    message.removeAllListeners('end');
+    send(response, { status: 413, headers: { Connection: 'close' }, body: 'Content Too Large' });
+  };
+  if (Number(message.headers['content-length'] ?? 0) > maxBodyBytes) return refuse();
+  message.on('data', (chunk: Buffer) => {
+    length += chunk.length;
+    chunks.push(chunk);
+    if (length > maxBodyBytes) refuse();
+  });
+  message.on('end', () => respond(answer, toRequest(message, Buffer.concat(chunks)), response));
+}
+
+function respond(
+  answer: HttpListenerOptions['answer'],
+  request: ListenerRequest,
+  response: ServerResponse,
+): void {
+  const fail = (): void => send(response, { status: 500, headers: {}, body: 'Internal Server Error' });
+  try {
+    const answered = answer(request);
+    if (answered instanceof Promise) answered.then((found) => send(response, found)).catch(fail);
+    else send(response, answered);
+  } catch {
+    fail();
+  }
+}
+
+function send(response: ServerResponse, { status, headers, body }: ListenerResponse): void {
+  response.writeHead(status, {
+    ...headers,
+    ...(status !== 204 && { 'Content-Length': Buffer.byteLength(body) }),
+  });
+  response.end(body);
+}
+
+function toRequest(message: IncomingMessage, body: Uint8Array = NOTHING): ListenerRequest {
   const url = message.url ?? '/';
   const at = url.indexOf('?');
   return {
     method: message.method ?? 'GET',
+    body,
+    peerIp: message.socket.remoteAddress ?? '',
     path: at < 0 ? url : url.slice(0, at),
     query: at < 0 ? '' : url.slice(at + 1),
     // Not `headers`: it joins the lines of a header that comes several times.
