@@ -8,7 +8,7 @@ import { fromPromise, type Actor } from 'xstate';
 import { MAX_TIMER_DELAY_MS } from '../base/clock.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Addr } from '../base/socket-addr.ts';
-import { portMapperMachine, RELEASE_GRACE_MS } from '../machines/port-mapper.ts';
+import { portMapperMachine, RELEASE_GRACE_MS, type PortMapperEvent } from '../machines/port-mapper.ts';
 import { Availability } from '../port-mapper/availability.ts';
 import { PortMapError, type PortMapFault } from '../port-mapper/fault.ts';
 import { gatewayRoute, type GatewayRoute } from '../port-mapper/gateway-route.ts';
@@ -84,28 +84,32 @@ export class PortMapper {
 
   /** Which port is to be mapped; undefined: none. */
   setPort(port: number | undefined): void {
-    this.#actor.send({ type: 'setPort', port });
+    this.#send({ type: 'setPort', port });
   }
 
   /** Asks for a mapping unless there is one. */
   procure(): void {
-    this.#actor.send({ type: 'procure' });
+    this.#send({ type: 'procure' });
   }
 
   /** The external address may be another one. */
   check(): void {
-    this.#actor.send({ type: 'check' });
+    this.#send({ type: 'check' });
   }
 
   /** The endpoint is about to close: gives up what runs. What is mapped stays until {@link stop}. */
   closeStarted(): void {
-    this.#actor.send({ type: 'closeStarted' });
+    this.#send({ type: 'closeStarted' });
   }
 
   /** Gives the mapping back. Resolves when the router knows, or has had its time. Idempotent. */
   stop(): Promise<void> {
-    this.#actor.send({ type: 'stop' });
+    this.#send({ type: 'stop' });
     return this.#stopped.promise;
+  }
+
+  #send(event: PortMapperEvent): void {
+    if (!this.#ended.signal.aborted) this.#actor.send(event);
   }
 
   #machine(): typeof portMapperMachine {

@@ -8,7 +8,7 @@
  */
 import { fromPromise, type Actor } from 'xstate';
 import type { Subscription } from 'rxjs';
-import { localIps, scopeOf, type InterfaceState } from '../base/interface-state.ts';
+import { localIps, type InterfaceState } from '../base/interface-state.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { RelayUrl } from '../base/relay-url.ts';
 import { randomBelow } from '../base/rng.ts';
@@ -22,6 +22,7 @@ import {
 import { compareNetworks, isNetworkUsable, networkKey } from '../machines/network-change.ts';
 import { MAX_RE_STUN_INTERVAL_MS, MIN_RE_STUN_INTERVAL_MS, socketMachine } from '../machines/socket.ts';
 import type { NetReport } from '../net-report/report.ts';
+import { gatewayRoute } from '../port-mapper/gateway-route.ts';
 import type { RelayMap } from '../relay/relay-map.ts';
 import type { Inbox } from '../transport/channel.ts';
 import { type Sender, type Watch, type Watched } from '../transport/channel.ts';
@@ -315,12 +316,13 @@ export class SocketActor {
     }
   }
 
-  /** The port is that of the first IPv4 socket that a router can send to; upstream asks once, at the start. */
+  /** The port is that of the first IPv4 socket that the router can send to; upstream looks once, at the start. */
   #procure(): void {
-    const { portMapper, sockets, metrics } = this.#options;
+    const { portMapper, sockets, metrics, platform } = this.#options;
     if (portMapper === undefined) return;
+    const localIp = gatewayRoute(platform.interfaceState())?.localIp;
     const socket = sockets().find(
-      ({ addr }) => addr.family === 4 && (isUnspecified(addr) || scopeOf(addr.ip) === 'other'),
+      ({ addr }) => addr.family === 4 && (isUnspecified(addr) || addr.ip === localIp),
     );
     metrics.add('portmap_attempts');
     portMapper.setPort(socket?.addr.port);

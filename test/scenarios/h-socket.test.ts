@@ -143,13 +143,13 @@ describe('what asks for a report, and what else it does', () => {
   });
 
   test('a socket that a router cannot send to has no port to be mapped', async () => {
-    const sockets = ['[::]:1', '127.0.0.1:2', '192.0.2.7:3', '0.0.0.0:4'].map((text) => ({
+    const sockets = ['[::]:1', '127.0.0.1:2', '198.51.100.7:5', '192.0.2.7:3', '0.0.0.0:4'].map((text) => ({
       addr: parseAddr(text),
       requestedPort: 0,
     }));
     for (const [count, port] of [
-      [2, 'undefined'],
-      [4, '3'],
+      [3, 'undefined'],
+      [5, '3'],
     ] as const) {
       const rig = await started({ hasPortMapper: true, sockets: sockets.slice(0, count) });
       expect(rig.story.filter(({ what }) => what.startsWith('map '))[0]!.what).toBe(`map ${port}`);

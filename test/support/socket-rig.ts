@@ -78,6 +78,7 @@ export class SocketRig {
     this.world = new SimWorld(seed);
     const { clock } = this.world;
     const host = this.world.addHost('host', ips);
+    if (options.hasPortMapper === true) host.gatewayIp = '192.0.2.1';
     this.network = this.world.interfacesOf(host);
     this.sockets = options.sockets ?? [{ addr: toAddr('0.0.0.0', 4_242), requestedPort: 0 }];
     this.relays = new RelayMap(
