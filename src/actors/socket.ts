@@ -210,6 +210,7 @@ export class SocketActor {
     this.#monitor = new NetworkMonitor({
       clock: platform.clock,
       look: () => platform.interfaceState(),
+      follow: platform.onNetworkChange,
       keyOf: networkKey,
       onChange: (state, before) => {
         this.#options.metrics.add('actor_link_change');

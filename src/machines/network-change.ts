@@ -70,7 +70,7 @@ export function networkKey(state: InterfaceState): string {
 
 /** Whether strangers can be reached: there is a way out, and an address to use it with. */
 export function isNetworkUsable(state: InterfaceState): boolean {
-  // Browsers show no interfaces; who reads this there has a page open, and so a network.
+  // Browsers show no interfaces, and say themselves whether there is a network.
   const hasAddress = state.interfaces.length === 0 || hasFamily(state, 4) || hasFamily(state, 6);
   return state.defaultRoute !== undefined && hasAddress;
 }

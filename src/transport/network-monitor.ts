@@ -1,5 +1,6 @@
 /**
- * Watches a host's network by looking at it again and again: Node has no events for that.
+ * Watches a host's network by looking at it again and again: Node has no events for that. Where the system has (browsers), it
+ * is looked at then, too.
  *
  * A look costs about 0.1 ms. It keeps no process alive that would otherwise end: the sockets of an open endpoint do that
  * anyway, and a closed endpoint has stopped its monitor.
@@ -23,6 +24,8 @@ export interface NetworkMonitorOptions {
   readonly clock: Clock;
   /** Looks at the network. */
   readonly look: () => InterfaceState;
+  /** What the system says; see `Platform.onNetworkChange`. */
+  readonly follow?: ((listener: () => void) => () => void) | undefined;
   /** Equal for states that are the same. */
   readonly keyOf: (state: InterfaceState) => string;
   /** The network is another one, or the same one after the host slept. */
@@ -41,6 +44,7 @@ export class NetworkMonitor {
   #wallAt: Millis;
   #wallCheckAt: Millis;
   #isStopped = false;
+  readonly #unfollow: (() => void) | undefined;
 
   constructor(options: NetworkMonitorOptions) {
     this.#options = options;
@@ -49,6 +53,7 @@ export class NetworkMonitor {
     this.#toldKey = keyOf(this.#told);
     this.#wallAt = clock.wallNow();
     this.#wallCheckAt = clock.now() + WALL_TIME_INTERVAL_MS;
+    this.#unfollow = options.follow?.(() => this.lookAgain());
     this.#arm();
   }
 
@@ -105,6 +110,7 @@ export class NetworkMonitor {
 
   /** No more looks. */
   stop(): void {
+    if (!this.#isStopped) this.#unfollow?.();
     this.#isStopped = true;
     this.#options.clock.clearTimeout(this.#lookTimer);
     if (this.#debounceTimer !== undefined) this.#options.clock.clearTimeout(this.#debounceTimer);

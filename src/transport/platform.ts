@@ -19,6 +19,11 @@ export interface Platform {
   readonly bindUdp: ((request: BindRequest) => Promise<DatagramTransport>) | undefined;
   /** One look at this host's network. Never throws, never waits. */
   interfaceState(): InterfaceState;
+  /**
+   * Calls `listener` when the system says that the network changed, until what is returned is called. Undefined where the
+   * system says nothing (Node): an endpoint looks again and again in any case.
+   */
+  readonly onNetworkChange?: ((listener: () => void) => () => void) | undefined;
   /** Asks a web server; redirects are not followed. @throws the signal's reason, or why there is no answer. */
   fetch(request: HttpRequest): Promise<HttpResponse>;
   /** Dials a relay. @throws {WebSocketError} */

@@ -1,11 +1,11 @@
 /**
- * The platform that browsers offer: no UDP, no interfaces. Twin of `system-platform.ts`.
+ * The platform that browsers offer: no UDP, no interfaces, but events when the network comes and goes. Twin of `system-platform.ts`.
  *
  * @module
  */
 import { systemRng } from '#crypto/random';
 import type { Clock, TimerId } from '../base/clock.ts';
-import type { InterfaceState } from '../base/interface-state.ts';
+import { browserNetwork } from './browser-network.ts';
 import { httpFetch } from './http.browser.ts';
 import type { Platform } from './platform.ts';
 import { openWebSocket } from './websocket.browser.ts';
@@ -20,15 +20,12 @@ const clock: Clock = {
   afterMicrotasks: (fn) => void setTimeout(fn, 0),
 };
 
-/** Browsers show no interfaces; a network that cannot be used is noticed by the relay connection that fails. */
-const BROWSER_NETWORK: InterfaceState = { interfaces: [], defaultRoute: 'browser', isExpensive: false };
-
 /** The browser's clock, randomness, requests and WebSockets. */
 export const systemPlatform: Platform = {
   clock,
   rng: systemRng,
   bindUdp: undefined,
-  interfaceState: () => BROWSER_NETWORK,
+  ...browserNetwork(globalThis),
   fetch: httpFetch,
   openWebSocket: (request) => openWebSocket(request, { clock }),
   resolveDns: undefined,
