@@ -47,10 +47,11 @@ interface Values<T> {
 
 /** The first value that is there; undefined when there is none in time, or the endpoint closes. */
 function firstOf<T>(values$: Values<T>, timeoutMs: number): Promise<T | undefined> {
+  const { clock } = systemPlatform;
   return new Promise((resolve) => {
-    const timer = setTimeout(() => end(undefined), timeoutMs);
+    const timer = clock.setTimeout(() => end(undefined), timeoutMs);
     const end = (value: T | undefined): void => {
-      clearTimeout(timer);
+      clock.clearTimeout(timer);
       resolve(value);
       // It may have a value before it has returned.
       queueMicrotask(() => subscription.unsubscribe());
