@@ -4,7 +4,6 @@
  * @module
  */
 import { filter, of, type Observable, type Subscription } from 'rxjs';
-import { keyLogFromEnvironment, qlogFromEnvironment, qlogToFolder } from '#transport/debug-output';
 import { systemPlatform } from '#transport/system-platform';
 import { ActorSystem } from './actors/actor-system.ts';
 import { EndpointActor } from './actors/endpoint-actor.ts';
@@ -12,21 +11,21 @@ import type { EndpointState } from './actors/endpoint-state.ts';
 import { partsOf } from './actors/internals.ts';
 import type { LookupFactory } from './actors/lookup-host.ts';
 import { n0Lookups } from './actors/n0-lookups.ts';
+import { checkUserData } from './actors/own-addr.ts';
 import type { RemoteInfo } from './actors/remote-info.ts';
 import type { BindOptions } from './actors/bind-plan.ts';
 import { warnWhenCollected } from './actors/unclosed.ts';
 import { deadlineOf, settleWithin, type WaitOptions } from './actors/wait.ts';
 import type { AddressLookups } from './address-lookup.ts';
-import { MAX_USER_DATA_BYTES } from './address-lookup/endpoint-info.ts';
 import type { AddrFilter, AddressLookup } from './address-lookup/service.ts';
-import { utf8 } from './base/bytes.ts';
 import { EndpointAddr } from './base/endpoint-addr.ts';
 import type { EndpointId } from './base/endpoint-id.ts';
 import type { MetricsView } from './base/metrics.ts';
 import type { Addr } from './base/socket-addr.ts';
 import { Connecting } from './connecting.ts';
 import type { Connection } from './connection.ts';
-import { SecretKey } from './crypto/keys.ts';
+import type { SecretKey } from './crypto/keys.ts';
+import { checkOptions, toAlpn, toKeyLog, toList, toQlogFactory, toSecretKey } from './endpoint-options.ts';
 import { ExternalAddrs, toExternalAddr } from './external-addrs.ts';
 import { gateOf, type EndpointHooks } from './hooks.ts';
 import { Incoming } from './incoming.ts';
@@ -156,9 +155,11 @@ export class Endpoint {
 
   /**
    * Binds sockets.
-   * @throws {BindError} when a required socket cannot be bound; {@link InvalidSocketAddrError} on bad `bind` options.
+   * @throws {BindError} when a required socket cannot be bound; {@link InvalidSocketAddrError} on bad `bind` options;
+   * {@link ParseError} on other text that cannot be read; TypeError on options that mean nothing.
    */
   static async bind(options: EndpointOptions = {}): Promise<Endpoint> {
+    checkOptions(options);
     const { preset, pathSelector, relay, tls, proxy, logger } = options;
     const platform = options.platform ?? systemPlatform;
     const secretKey = toSecretKey(options.secretKey, platform);
@@ -409,37 +410,4 @@ export class Endpoint {
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
-}
-
-function toSecretKey(secretKey: EndpointOptions['secretKey'], { rng }: Platform): SecretKey {
-  if (secretKey === undefined) return SecretKey.generate(rng);
-  return secretKey instanceof Uint8Array ? SecretKey.fromBytes(secretKey) : secretKey;
-}
-
-function toKeyLog(keylog: EndpointOptions['keylog']): KeyLog | undefined {
-  if (keylog === true) return keyLogFromEnvironment();
-  return keylog === false ? undefined : keylog;
-}
-
-function toQlogFactory(qlog: EndpointOptions['qlog']): QlogFactory | undefined {
-  if (qlog === undefined) return qlogFromEnvironment();
-  if (qlog === false) return undefined;
-  return typeof qlog === 'string' ? qlogToFolder(qlog) : qlog;
-}
-
-/** A copy: `slice` of a Buffer would be a view. */
-function toAlpn(alpn: Alpn): Uint8Array {
-  return typeof alpn === 'string' ? utf8(alpn) : new Uint8Array(alpn);
-}
-
-function toList<T>(option: T | readonly T[] | undefined): readonly T[] {
-  if (option === undefined) return [];
-  return Array.isArray(option) ? (option as readonly T[]) : [option as T];
-}
-
-/** @throws {RangeError} when it is too long. */
-function checkUserData(userData: string | undefined): string | undefined {
-  if (userData !== undefined && utf8(userData).length > MAX_USER_DATA_BYTES)
-    throw new RangeError(`user data has at most ${MAX_USER_DATA_BYTES} bytes`);
-  return userData;
 }

@@ -34,11 +34,13 @@ const N0_RELAYS = {
   staging: ['use1-1.staging-relay.n0.iroh.link.', 'euc1-1.staging-relay.n0.iroh.link.'],
 } as const;
 
-/** Undefined when relays are disabled. @throws {ParseError} RelayUrl. */
+/** Undefined when relays are disabled. @throws {ParseError} RelayUrl; TypeError when it is no option. */
 export function toRelayMap(option: RelayOption): RelayMap | undefined {
   if (option === 'disabled') return undefined;
-  if (typeof option === 'string')
+  if (option === 'default' || option === 'staging')
     return new RelayMap(N0_RELAYS[option].map((host) => known(`https://${host}`)));
+  if (!Array.isArray(option))
+    throw new TypeError('relay: expected "default", "staging", "disabled" or an array of URLs');
   return new RelayMap(option.map(known));
 }
 

@@ -5,6 +5,8 @@
  * @module
  */
 import { BehaviorSubject } from 'rxjs';
+import { MAX_USER_DATA_BYTES } from '../address-lookup/endpoint-info.ts';
+import { utf8 } from '../base/bytes.ts';
 import { EndpointAddr } from '../base/endpoint-addr.ts';
 import type { EndpointId } from '../base/endpoint-id.ts';
 import type { Addr } from '../base/socket-addr.ts';
@@ -109,4 +111,11 @@ export class OwnAddr {
   freeze(): void {
     this.#isEnded = true;
   }
+}
+
+/** Text that lookup services can publish, or none. @throws {RangeError} when it is too long. */
+export function checkUserData(userData: string | undefined): string | undefined {
+  if (userData !== undefined && utf8(userData).length > MAX_USER_DATA_BYTES)
+    throw new RangeError(`user data has at most ${MAX_USER_DATA_BYTES} bytes`);
+  return userData;
 }

@@ -41,11 +41,15 @@ export class EndpointAddr {
 
   /**
    * Takes what a user may dial: an address, an id, or the text of a ticket or an id.
-   * @throws {ParseError}
+   * @throws {ParseError}; TypeError for anything else.
    */
   static from(value: EndpointAddr | EndpointId | string): EndpointAddr {
     if (value instanceof EndpointAddr) return value;
     if (value instanceof EndpointId) return new EndpointAddr(value);
+    if (typeof value !== 'string')
+      throw new TypeError(
+        `whom to dial: expected an EndpointAddr, an EndpointId or text, got ${typeof value}`,
+      );
     // A base32 id may start like a ticket, but has 52 characters where the shortest ticket has 63.
     return value.startsWith('endpoint') && value.length > 52
       ? EndpointAddr.fromTicket(value)

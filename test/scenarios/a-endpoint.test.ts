@@ -3,7 +3,14 @@ import { networkInterfaces } from 'node:os';
 import { createSocket } from 'node:dgram';
 import { describe, expect, test } from '@jest/globals';
 import { systemPlatform } from '#transport/system-platform';
-import { Endpoint, isIrohError, SecretKey, type Addr, type EndpointAddr } from '../../src/index.ts';
+import {
+  Endpoint,
+  isIrohError,
+  SecretKey,
+  type Addr,
+  type EndpointAddr,
+  type EndpointOptions,
+} from '../../src/index.ts';
 import { ALPN, failure, Loopback, onLoopback, simulated, WAIT } from '../support/endpoints.ts';
 
 const hasIpv6 = Object.values(networkInterfaces()).some((list) =>
@@ -38,6 +45,37 @@ describe('bind', () => {
       for (const { port, ip } of endpoint.addr.ips) {
         expect(port).not.toBe(0);
         expect(ip).not.toMatch(/^(0\.0\.0\.0|::)$/);
+      }
+    }),
+  );
+
+  test.each([
+    ['preset', { preset: 'N0' }, /"n0" or "minimal", got "N0"/],
+    ['pathPolicy', { pathPolicy: 'direkt' }, /"any" or "direct" or "relay"/],
+    ['relay', { relay: 'https://relay.example' }, /an array of URLs/],
+    ['relay', { relay: { url: 'https://relay.example' } }, /an array of URLs/],
+    ['alpns', { alpns: 'echo' }, /an array/],
+    ['bind', { bind: '127.0.0.1:0' }, /an array/],
+    ['externalAddrs', { externalAddrs: '192.0.2.1:1' }, /an array/],
+    ['transports', { transports: {} }, /an array/],
+    ['secretKey', { secretKey: '7'.repeat(64) }, /^secretKey: expected a SecretKey[^7]*$/],
+  ])('an option that means nothing is refused by its name: %s, %j', (name, options, message) =>
+    onLoopback(async (place) => {
+      const error = (await failure(place.bind(options as EndpointOptions))) as Error;
+      expect(error).toBeInstanceOf(TypeError);
+      expect(error.message).toMatch(message);
+      expect(error.message.startsWith(`${name}: `)).toBe(true);
+    })(),
+  );
+
+  test(
+    'whom to dial must be said: an argument that is missing is told as such',
+    onLoopback(async (place) => {
+      const endpoint = await place.bind();
+      for (const remote of [undefined, null, 42]) {
+        const error = await failure(endpoint.connect(remote as unknown as string, ALPN));
+        expect(error).toBeInstanceOf(TypeError);
+        expect((error as Error).message).toMatch(/^whom to dial: expected .* got /);
       }
     }),
   );
