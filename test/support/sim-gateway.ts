@@ -241,10 +241,11 @@ export class SimGateway {
   // --- HTTP -----------------------------------------------------------------------------------------------------------------
 
   async #serve(request: HttpRequest): Promise<HttpResponse> {
-    // Nobody is there until the answer has had its time.
+    const isThere = this.services.has('upnp');
+    // What is asked is done at once; who gives up while the answer is under way does not hear of it.
+    const answer = isThere ? this.#answerWeb(request) : undefined;
     await this.#wait(request.signal);
-    if (!this.services.has('upnp')) throw new Error('connection refused');
-    const answer = this.#answerWeb(request);
+    if (answer === undefined) throw new Error('connection refused');
     return this.mangleWeb === undefined ? answer : this.mangleWeb(request, answer);
   }
 
