@@ -9,6 +9,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
+import { dns } from './dns.ts';
 import { connect, listen } from './pipe.ts';
 import { recv, send } from './file.ts';
 import { parseRelay } from './identity.ts';
@@ -100,6 +101,9 @@ command('report', 'show what this network is like: addresses, NAT, relays, route
   )
   .option('--json', 'for programs')
   .action(report);
+command('dns', 'run a lookup server')
+  .option('-c, --config-path <file>', 'TOML file (default: dns.toml, if there is one)')
+  .action(dns);
 command('ticket', 'show what is in a ticket').argument('<ticket>', TICKET).action(describeTicket);
 
 if (process.argv.length === 2) {

@@ -5,9 +5,9 @@
  * @module
  */
 import { dirname, join } from 'node:path';
-import { TomlError, parse } from 'smol-toml';
 import * as v from 'valibot';
 import { EndpointId, type RelayAccess, type RelayServerOptions } from '../relay-server.ts';
+import { filled, lineOf, readToml, socketAddr, splitAddr } from './toml-config.ts';
 import { UserError } from './user-error.ts';
 
 const DEFAULT_HTTP_PORT = 80;
@@ -18,10 +18,6 @@ const DEFAULT_QUIC_PORT = 7_842;
 /** In cert_mode "Reloading" certificate files are read again so often, ms. */
 const CERTIFICATE_RELOAD_INTERVAL_MS = 24 * 3_600_000;
 
-const socketAddr = v.pipe(
-  v.string(),
-  v.check((text) => splitAddr(text) !== undefined, 'expected "ip:port"'),
-);
 const endpointId = v.pipe(
   v.string(),
   v.check((text) => {
@@ -33,7 +29,6 @@ const endpointId = v.pipe(
     }
   }, 'expected an endpoint id'),
 );
-const filled = v.pipe(v.string(), v.nonEmpty('must not be empty'));
 const u32 = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(0xffff_ffff));
 
 const Access = v.union(
@@ -118,7 +113,7 @@ export interface RelayConfigSource {
 /** Reads a configuration. @throws {UserError} that names the line. */
 export function parseRelayConfig(toml: string, source: RelayConfigSource): RelayServerOptions {
   const { isDev, env } = source;
-  const config = validate(toml, source.path);
+  const config = readToml(Config, toml, source.path);
   const { tls, limits } = config;
   const http = splitAddr(config.http_bind_addr ?? `[::]:${isDev ? DEV_HTTP_PORT : DEFAULT_HTTP_PORT}`)!;
   const https = splitAddr(tls?.https_bind_addr ?? `${http.ip}:${DEFAULT_HTTPS_PORT}`)!;
@@ -174,49 +169,4 @@ function toAccess(access: v.InferOutput<typeof Access>, env: RelayConfigSource['
   }
   const bearerToken = env['IROH_RELAY_HTTP_BEARER_TOKEN'] ?? access.http.bearer_token;
   return { http: { url: access.http.url, bearerToken } };
-}
-
-function validate(toml: string, path: string): v.InferOutput<typeof Config> {
-  let table: unknown;
-  try {
-    table = parse(toml, { useLegacyDate: true });
-  } catch (error) {
-    if (!(error instanceof TomlError)) throw error;
-    const [what] = error.message.split('\n');
-    throw new UserError(`${path}:${error.line}: ${what}`, error);
-  }
-  const result = v.safeParse(Config, table);
-  if (result.success) return result.output;
-  const [issue] = result.issues;
-  const keys = (v.getDotPath(issue) ?? '').split('.').filter((key) => key !== '');
-  const message = /^Invalid key: Expected never/.test(issue.message) ? 'unknown key' : issue.message;
-  throw new UserError(`${path}:${lineOf(toml, keys)}: ${keys.join('.') || 'config'}: ${message}`);
-}
-
-/** The line on which the value with these keys is, or the nearest thing around it. */
-function lineOf(toml: string, keys: readonly string[]): number {
-  let header: string[] = [];
-  let best = { depth: -1, line: 1 };
-  toml.split('\n').forEach((text, index) => {
-    const table = /^\s*\[+\s*([^\]]+?)\s*\]/.exec(text);
-    const entry = /^\s*([\w".-]+(?:\s*\.\s*[\w"-]+)*)\s*=/.exec(text);
-    if (table) header = toKeys(table[1]!);
-    else if (!entry) return;
-    const path = table ? header : [...header, ...toKeys(entry![1]!)];
-    const depth = path.findIndex((key, i) => key !== keys[i]);
-    // Only what is on the way to the value, and the deepest of it.
-    if (depth < 0 && path.length > best.depth) best = { depth: path.length, line: index + 1 };
-  });
-  return best.line;
-}
-
-function toKeys(dotted: string): string[] {
-  return dotted.split('.').map((key) => key.trim().replaceAll('"', ''));
-}
-
-/** `ip` with brackets where it has colons. */
-function splitAddr(text: string): { ip: string; port: number; text: string } | undefined {
-  const match = /^(\[[0-9a-fA-F:.]+\]|\d+\.\d+\.\d+\.\d+):(\d{1,5})$/.exec(text);
-  if (match === null || Number(match[2]) > 65_535) return undefined;
-  return { ip: match[1]!, port: Number(match[2]), text };
 }

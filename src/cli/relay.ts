@@ -5,9 +5,9 @@
  *
  * @module
  */
-import { readFileSync } from 'node:fs';
 import { RelayServer, RelayServerError } from '../relay-server.ts';
 import { parseRelayConfig } from './relay-config.ts';
+import { readConfigFile } from './toml-config.ts';
 import { UserError } from './user-error.ts';
 
 /** Options of the command. */
@@ -17,16 +17,6 @@ export interface RelayOptions {
 }
 
 const DEFAULT_PATH = 'relay.toml';
-
-function readConfig(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch (error) {
-    // As upstream: without a file all values are the usual ones.
-    if ((error as { code?: string }).code === 'ENOENT') return '';
-    throw new UserError(`cannot read ${path}: ${(error as Error).message}`, error);
-  }
-}
 
 function explain(error: unknown): string {
   if (!(error instanceof RelayServerError)) return String(error);
@@ -40,7 +30,7 @@ function sayReloaded(error: unknown): void {
 
 /** Runs until a signal ends it. */
 export async function relay({ dev = false, configPath = DEFAULT_PATH }: RelayOptions): Promise<void> {
-  const options = parseRelayConfig(readConfig(configPath), {
+  const options = parseRelayConfig(readConfigFile(configPath), {
     path: configPath,
     isDev: dev,
     env: process.env,

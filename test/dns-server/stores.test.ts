@@ -1,0 +1,149 @@
+/** Record stores: the same promises in memory and in a database, and what only a database can promise. */
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { concatBytes, toHex } from '../../src/base/bytes.ts';
+import { MemoryRecordStore, isNewer, type RecordStore } from '../../src/transport/record-store.ts';
+import type { SqlDatabase } from '../../src/transport/sqlite.ts';
+import { SqliteRecordStore } from '../../src/transport/sqlite-record-store.ts';
+import { systemPlatform } from '../../src/transport/system-platform.ts';
+
+const { clock } = systemPlatform;
+const engines: SqlDatabase['engine'][] = ['node-sqlite3-wasm'];
+if (process.getBuiltinModule('node:sqlite' as 'fs') !== undefined) engines.push('node:sqlite');
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'iroh-ts-store-'));
+});
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const file = (): string => join(folder, 'deep', 'packets.sqlite');
+const key = (n: number): Uint8Array => new Uint8Array(32).fill(n);
+/** Signature, timestamp, records. */
+function payload(timestamp: number | bigint, records = 'x'): Uint8Array {
+  const stamp = new Uint8Array(8);
+  new DataView(stamp.buffer).setBigUint64(0, BigInt(timestamp));
+  return concatBytes(new Uint8Array(64).fill(7), stamp, new TextEncoder().encode(records));
+}
+
+type Open = (maxRecords?: number) => Promise<RecordStore>;
+const kinds: [string, Open][] = [
+  ['memory', (maxRecords) => Promise.resolve(new MemoryRecordStore(maxRecords))],
+  ...engines.map((engine): [string, Open] => [
+    engine,
+    (maxRecords) => SqliteRecordStore.open({ file: file(), clock, engine, maxRecords }),
+  ]),
+];
+
+describe.each(kinds)('%s', (_name, open) => {
+  test('keeps the newer packet, by timestamp and then by its records', async () => {
+    const store = await open();
+    expect(await store.get(key(1))).toBeUndefined();
+    expect(await store.put(key(1), payload(5, 'b'))).toBe('inserted');
+    expect(await store.put(key(1), payload(5, 'b'))).toBe('unchanged');
+    expect(await store.put(key(1), payload(5, 'a'))).toBe('unchanged');
+    expect(await store.put(key(1), payload(4, 'z'))).toBe('unchanged');
+    expect(await store.put(key(1), payload(5, 'bb'))).toBe('updated');
+    expect(await store.put(key(1), payload(6, ''))).toBe('updated');
+    expect(toHex((await store.get(key(1)))!)).toBe(toHex(payload(6, '')));
+    await store.close();
+  });
+
+  test('puts of one key that come together: the newest stays, whatever the order', async () => {
+    const store = await open();
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ minLength: 2, maxLength: 20 }), fc.nat(250), async (stamps, n) => {
+        await store.removeOlder(2n ** 63n);
+        await Promise.all([...stamps].map((stamp) => store.put(key(n), payload(stamp))));
+        expect(toHex((await store.get(key(n)))!)).toBe(toHex(payload(Math.max(...stamps))));
+      }),
+      { numRuns: 30 },
+    );
+    await store.close();
+  });
+
+  test('removes what is older, a thousand at a time', async () => {
+    const store = await open();
+    const puts = Array.from({ length: 1_200 }, (_, i) => {
+      const id = key(0);
+      new DataView(id.buffer).setUint32(0, i);
+      return store.put(id, payload(i));
+    });
+    expect(new Set(await Promise.all(puts))).toEqual(new Set(['inserted']));
+    expect(await store.removeOlder(1_100n)).toBe(1_000);
+    expect(await store.removeOlder(1_100n)).toBe(100);
+    expect(await store.removeOlder(1_100n)).toBe(0);
+    await store.close();
+  });
+
+  test('takes no more keys than it may', async () => {
+    const store = await open(2);
+    expect(await store.put(key(1), payload(1))).toBe('inserted');
+    expect(await store.put(key(2), payload(2))).toBe('inserted');
+    expect(await store.put(key(3), payload(3))).toBe('full');
+    expect(await store.put(key(1), payload(4))).toBe('updated');
+    expect(await store.removeOlder(3n)).toBe(1);
+    expect(await store.put(key(3), payload(3))).toBe('inserted');
+    await store.close();
+  });
+
+  test('timestamps above all of time', async () => {
+    const store = await open();
+    expect(await store.put(key(1), payload(2n ** 64n - 1n))).toBe('inserted');
+    expect(await store.put(key(1), payload(2n ** 63n))).toBe('unchanged');
+    expect(await store.removeOlder(2n ** 63n - 1n)).toBe(0);
+    await store.close();
+  });
+});
+
+describe.each(engines)('a database of %s', (engine) => {
+  const open = (): Promise<SqliteRecordStore> => SqliteRecordStore.open({ file: file(), clock, engine });
+
+  test('has what was put when it is opened again', async () => {
+    const store = await open();
+    const outcome = store.put(key(1), payload(1));
+    // Closing commits what waits.
+    await store.close();
+    expect(await outcome).toBe('inserted');
+    const again = await open();
+    expect(again.size).toBe(1);
+    expect(toHex((await again.get(key(1)))!)).toBe(toHex(payload(1)));
+    await again.close();
+  });
+
+  test('many puts are few commits, and none waits for long', async () => {
+    const store = await open();
+    await store.put(key(255), payload(1));
+    const startedAt = performance.now();
+    await Promise.all(Array.from({ length: 200 }, (_, n) => store.put(key(n), payload(1))));
+    // One by one they would wait for the disk, or for the interval, 200 times.
+    expect(performance.now() - startedAt).toBeLessThan(200 * 5);
+    await store.close();
+  });
+
+  test('is for one process, and for one store in it', async () => {
+    const store = await open();
+    await expect(open()).rejects.toThrow();
+    expect(await store.put(key(1), payload(1))).toBe('inserted');
+    await store.close();
+    await expect(store.put(key(1), payload(2))).rejects.toThrow('closed');
+    await expect(store.get(key(1))).rejects.toThrow('closed');
+    await (await open()).close();
+  });
+
+  test('a file that is no database is left alone', async () => {
+    mkdirSync(join(folder, 'deep'));
+    writeFileSync(file(), 'this is a text, and a rather long one, so that it is no database'.repeat(20));
+    await expect(open()).rejects.toThrow();
+    expect(readdirSync(join(folder, 'deep'))).toEqual(['packets.sqlite']);
+  });
+});
+
+test('newer is the larger one after the signature', () => {
+  const [a, b] = [payload(1), payload(2)];
+  b.set(new Uint8Array(64));
+  expect([isNewer(b, a), isNewer(a, b), isNewer(a, a)]).toEqual([true, false, false]);
+});
