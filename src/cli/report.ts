@@ -11,6 +11,7 @@ import {
   type InterfaceState,
   type NetReport,
   type ProbeKind,
+  type TimerId,
 } from '../index.ts';
 import { UserError } from './user-error.ts';
 
@@ -46,23 +47,24 @@ interface Values<T> {
 }
 
 /** The first value that is there; undefined when there is none in time, or the endpoint closes. */
-function firstOf<T>(values$: Values<T>, timeoutMs: number): Promise<T | undefined> {
+async function firstOf<T>(values$: Values<T>, timeoutMs: number): Promise<T | undefined> {
   const { clock } = systemPlatform;
-  return new Promise((resolve) => {
-    const timer = clock.setTimeout(() => end(undefined), timeoutMs);
-    const end = (value: T | undefined): void => {
-      clock.clearTimeout(timer);
-      resolve(value);
-      // It may have a value before it has returned.
-      queueMicrotask(() => subscription.unsubscribe());
-    };
-    const subscription = values$.subscribe({
-      next: (value) => {
-        if (value !== undefined) end(value);
-      },
-      complete: () => end(undefined),
+  let timer: TimerId;
+  let subscription: { unsubscribe(): void } | undefined;
+  try {
+    return await new Promise<T | undefined>((resolve) => {
+      timer = clock.setTimeout(() => resolve(undefined), timeoutMs);
+      subscription = values$.subscribe({
+        next: (value) => {
+          if (value !== undefined) resolve(value);
+        },
+        complete: () => resolve(undefined),
+      });
     });
-  });
+  } finally {
+    clock.clearTimeout(timer);
+    subscription?.unsubscribe();
+  }
 }
 
 /** Asks relays and the router. @throws {UserError} when there is no report in time. */
