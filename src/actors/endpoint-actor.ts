@@ -31,6 +31,7 @@ import { EndpointLife } from './endpoint-life.ts';
 import type { EndpointState } from './endpoint-state.ts';
 import { EndpointTls } from './endpoint-tls.ts';
 import { EngineDriver } from './engine-driver.ts';
+import { guardedQlog } from './guarded-qlog.ts';
 import { Incomings } from './incomings.ts';
 import type { LookupEndpoint, LookupFactory } from './lookup-host.ts';
 import { LookupRegistry, toNoAddressError } from './lookup-registry.ts';
@@ -145,7 +146,8 @@ export class EndpointActor {
     this.#alpns = options.alpns;
     this.#log = log;
     this.#tls = new EndpointTls(options.secretKey, options.keyLog);
-    this.engine = new QuicEndpoint({ rng, wallOffsetMs: clock.wallNow() - clock.now(), qlog: options.qlog });
+    const qlog = options.qlog && guardedQlog(options.qlog, mapped, log);
+    this.engine = new QuicEndpoint({ rng, wallOffsetMs: clock.wallNow() - clock.now(), qlog });
     this.driver = new EngineDriver(this.engine, transports, clock);
     this.incomings = new Incomings({
       driver: this.driver,

@@ -25,6 +25,8 @@ export interface QlogSink {
   write(text: string): void;
   /** No more records come. */
   close(): void;
+  /** What stands in the log for an address that is no IP address; undefined for one that is. @internal */
+  describe?(addr: Addr): object | undefined;
 }
 
 /** Makes a sink for a new connection; `name` is unique and fit for a file name: `<hex connection id>-<side>`. */
@@ -83,9 +85,18 @@ export class Qlog {
       },
     });
     this.#event(startedAt, 'connection_started', {
-      local: endpointInfo(tuple.local),
-      remote: endpointInfo(tuple.remote),
+      local: this.#infoOf(tuple.local),
+      remote: this.#infoOf(tuple.remote),
     });
+  }
+
+  /** PathEndpointInfo. */
+  #infoOf(addr: Addr | undefined): object {
+    if (addr === undefined) return {};
+    return (
+      this.#sink.describe?.(addr) ??
+      (addr.family === 4 ? { ip_v4: addr.ip, port_v4: addr.port } : { ip_v6: addr.ip, port_v6: addr.port })
+    );
   }
 
   #write(record: object): void {
@@ -105,8 +116,8 @@ export class Qlog {
     this.#tuples.set(path.id, path.remote);
     this.#event(now, 'tuple_assigned', {
       tuple_id: String(path.id),
-      tuple_remote: endpointInfo(path.remote),
-      tuple_local: endpointInfo(path.local),
+      tuple_remote: this.#infoOf(path.remote),
+      tuple_local: this.#infoOf(path.local),
     });
   }
 
@@ -194,11 +205,6 @@ export class Qlog {
     this.#isEnded = true;
     this.#sink.close();
   }
-}
-
-function endpointInfo(addr: Addr | undefined): object {
-  if (addr === undefined) return {};
-  return addr.family === 4 ? { ip_v4: addr.ip, port_v4: addr.port } : { ip_v6: addr.ip, port_v6: addr.port };
 }
 
 /** QUICConnectionClosed. */

@@ -207,6 +207,19 @@ async function storyOf(options: EndpointOptions): Promise<string[]> {
   return told;
 }
 
+test(
+  'qlog says where paths lead: relays by name, and no mapped address',
+  simulated(async (place) => {
+    let text = '';
+    const qlog = () => ({ write: (part: string) => void (text += part), close: () => undefined });
+    await story(place, { qlog });
+    expect(text).toContain(`"remote":{"iroh_addr":"endpoint:${place.endpoints[0]!.id.toString()}"}`);
+    expect(text).toContain('"tuple_remote":{"iroh_addr":"relay:http');
+    expect(text).toContain('"tuple_remote":{"ip_v4":"10.0.0.');
+    expect(text).not.toContain('fd15:');
+  }),
+);
+
 describe('who throws', () => {
   test.each<[string, EndpointOptions]>([
     [
@@ -228,6 +241,27 @@ describe('who throws', () => {
       },
     ],
     ['a custom transport', { transports: [throwing] }],
+    [
+      'a qlog',
+      {
+        qlog: () => {
+          throw new Error('a qlog that throws');
+        },
+      },
+    ],
+    [
+      'a qlog, later,',
+      {
+        qlog: () => ({
+          write: () => {
+            throw new Error('a qlog that throws');
+          },
+          close: () => {
+            throw new Error('a qlog that throws');
+          },
+        }),
+      },
+    ],
   ])('%s changes nothing of what happens, nor when', async (_, options) => {
     const plain = await storyOf({});
     expect(plain.length).toBeGreaterThan(6);
