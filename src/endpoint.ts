@@ -106,12 +106,13 @@ export interface EndpointOptions {
   /**
    * Logs the secrets of connections, in NSS format, one line at a time without a line end. Whoever has them reads the
    * traffic. `true` appends to the file that the environment variable `SSLKEYLOGFILE` names; the variable alone does
-   * nothing. Default false.
+   * nothing. What a function throws is ignored. Default false.
    */
   readonly keylog?: boolean | KeyLog | undefined;
   /**
    * Logs the events of each connection (qlog, JSON text sequences, no payload): into a folder, or wherever a function
-   * says. Default: into the folder that the environment variable `QLOGDIR` names, if set; `false` ignores the variable.
+   * says. Default: into the folder that the environment variable `QLOGDIR` names, if set; `false` ignores the variable. A log
+   * that throws ends.
    */
   readonly qlog?: string | false | QlogFactory | undefined;
   /** Takes lines about the life of endpoint, connections and paths, e.g. `console`. `DEBUG=iroh:*` prints the same. */

@@ -130,14 +130,19 @@ export abstract class HandshakeSession implements TlsSession {
   }
 }
 
-/** One line in NSS key log format. */
+/** One line in NSS key log format. What the log throws (a full disk) is no matter of the handshake. */
 export function logSecret(
   log: KeyLog | undefined,
   label: string,
   clientRandom: Uint8Array,
   secret: Uint8Array,
 ): void {
-  if (log !== undefined) log(`${label} ${toHex(clientRandom)} ${toHex(secret)}`);
+  if (log === undefined) return;
+  try {
+    log(`${label} ${toHex(clientRandom)} ${toHex(secret)}`);
+  } catch {
+    // Who debugs misses a line, and nobody a connection.
+  }
 }
 
 /**

@@ -90,7 +90,7 @@ export interface SessionStore {
   take(ticket: Uint8Array, wallNow: Millis): ServerSession | undefined;
 }
 
-/** One line in NSS key log format, without line end. */
+/** Takes one line in NSS key log format, without line end. What it throws is ignored. */
 export type KeyLog = (line: string) => void;
 
 interface TlsProfile {

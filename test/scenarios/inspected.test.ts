@@ -242,6 +242,14 @@ describe('who throws', () => {
     ],
     ['a custom transport', { transports: [throwing] }],
     [
+      'a key log',
+      {
+        keylog: () => {
+          throw new Error('a key log that throws');
+        },
+      },
+    ],
+    [
       'a qlog',
       {
         qlog: () => {
