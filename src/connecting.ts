@@ -4,6 +4,7 @@
  * @module
  */
 import type { ConnectionActor } from './actors/connection-actor.ts';
+import { quiet } from './actors/wait.ts';
 import type { EndpointId } from './base/endpoint-id.ts';
 import { AuthenticationError, ConnectError, ConnectingError, ConnectionError } from './base/errors.ts';
 import { Connection } from './connection.ts';
@@ -33,17 +34,17 @@ export class Connecting implements PromiseLike<Connection> {
   constructor(dial: Promise<ConnectionActor>, remoteId: EndpointId, giveUp: AbortController) {
     this.remoteId = remoteId;
     this.#giveUp = giveUp;
-    this.#dial = dial.then((actor) => {
-      this.#actor = actor;
-      if (giveUp.signal.aborted) {
-        // While the connection was on its way here.
-        this.#close(actor);
-        throw giveUp.signal.reason;
-      }
-      return { actor, connection: new Connection(actor, remoteId) };
-    });
-    // Who never looks at the outcome must not hear of it as an unhandled rejection.
-    this.#dial.catch(() => undefined);
+    this.#dial = quiet(
+      dial.then((actor) => {
+        this.#actor = actor;
+        if (giveUp.signal.aborted) {
+          // While the connection was on its way here.
+          this.#close(actor);
+          throw giveUp.signal.reason;
+        }
+        return { actor, connection: new Connection(actor, remoteId) };
+      }),
+    );
   }
 
   /** The negotiated protocol, as soon as it is known. @throws {ConnectError} */
@@ -108,11 +109,6 @@ export class Connecting implements PromiseLike<Connection> {
   ): Promise<A | B> {
     return this.connected.then(onFulfilled, onRejected);
   }
-}
-
-function quiet<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => undefined);
-  return promise;
 }
 
 /** Alerts with which our own verifier refuses a server: bad_certificate, unsupported_certificate, unknown_ca. */

@@ -5,6 +5,7 @@
  */
 import type { ConnectionActor } from './actors/connection-actor.ts';
 import type { Incomings } from './actors/incomings.ts';
+import { quiet } from './actors/wait.ts';
 import { IncomingError, RetryError } from './base/errors.ts';
 import type { RemoteAddr } from './base/remote-addr.ts';
 import type { Addr } from './base/socket-addr.ts';
@@ -99,9 +100,9 @@ export class Accepting implements PromiseLike<Connection> {
     this.remoteAddr = remoteAddr;
   }
 
-  /** The negotiated protocol, as soon as it is known. */
+  /** The negotiated protocol, as soon as it is known. @throws {ConnectionError} */
   get alpn(): Promise<Uint8Array> {
-    return this.#actor.handshakeData.promise.then(() => this.#actor.quic.alpn!);
+    return quiet(this.#actor.handshakeData.promise.then(() => this.#actor.quic.alpn!));
   }
 
   /** The connection before its handshake is complete: may send at once (0.5-RTT), but does not know its peer yet. */
@@ -109,9 +110,9 @@ export class Accepting implements PromiseLike<Connection> {
     return (this.#connection ??= new Connection(this.#actor));
   }
 
-  /** The connection once its handshake is complete. */
+  /** The connection once its handshake is complete. @throws {ConnectionError}; {@link ConnectingError} when a hook refuses. */
   get connected(): Promise<Connection> {
-    return this.#actor.connected.promise.then(() => this.early());
+    return quiet(this.#actor.connected.promise.then(() => this.early()));
   }
 
   then<A = Connection, B = never>(

@@ -118,6 +118,12 @@ export async function settleWithin<T>(clock: Clock, promise: Promise<T>, options
   }
 }
 
+/** Who only looks at an outcome, and never waits for it, must not hear of it as an unhandled rejection. */
+export function quiet<T>(promise: Promise<T>): Promise<T> {
+  promise.catch(nothing);
+  return promise;
+}
+
 /** A value that is settled once, whose promise exists only if somebody asks, and never is an unhandled rejection. */
 export class Deferred<T> {
   #settled: { readonly value: T } | { readonly error: unknown } | undefined;

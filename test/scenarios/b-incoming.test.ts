@@ -22,6 +22,30 @@ describe('an attempt', () => {
   };
 
   test(
+    'B06: who looks at several outcomes of a handshake that fails, and waits for one, hears of one',
+    onLoopback(async (place) => {
+      const unhandled: unknown[] = [];
+      const note = (reason: unknown): void => void unhandled.push(reason);
+      process.on('unhandledRejection', note);
+      try {
+        const server = await place.serve();
+        const client = await place.bind();
+        const arrived = server.accept(WAIT);
+        const connecting = client.dial(place.addrOf(server), 'another protocol');
+        const accepting = (await arrived)!.accept();
+        const looked = [accepting.alpn, accepting.connected, connecting.alpn, connecting.connected];
+        expect(looked).toHaveLength(4);
+        expect(await failure(accepting.connected)).toMatchObject({ name: 'ConnectionError' });
+        expect(await failure(connecting)).toMatchObject({ code: 'ConnectError.Connection' });
+        await new Promise((resolve) => setImmediate(resolve));
+        expect(unhandled).toEqual([]);
+      } finally {
+        process.off('unhandledRejection', note);
+      }
+    }),
+  );
+
+  test(
     'B12: where it comes from is the same before and after acceptance',
     onLoopback(async (place) => {
       const server = await place.serve();
