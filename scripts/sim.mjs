@@ -1,6 +1,6 @@
-// `npm run sim`: the scenarios of test/sim in virtual time, many seeds of each: engines alone, and `whole-system`, endpoints
-// with all that belongs to them. The TypeScript sources are bundled on the spot, so that a thousand runs need no test
-// framework.
+// `npm run sim`: the scenarios of test/sim in virtual time, many seeds of each: engines alone, `whole-system`, endpoints with all
+// that belongs to them, and, when it is named, `day`, 24 hours of one endpoint. The TypeScript sources are bundled on the spot,
+// so that a thousand runs need no test framework.
 import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
 
 const USAGE = `npm run sim -- [options]
-  --scenario NAME   only this one; several: --scenario a --scenario b, or a,b
+  --scenario NAME   only this one; several: --scenario a --scenario b, or a,b (default: all but "day")
   --seed S          first seed (default 1)
   --seeds N         how many seeds from there on (default 20; 1 when --seed is given)
   --story           print what happened in whole systems (with few seeds)
@@ -39,7 +39,7 @@ if (options.help) usage();
 const firstSeed = integer('seed', 1);
 const count = integer('seeds', options.seed === undefined ? 20 : 1);
 
-const { engineScenarios, pairDefaults, runWholeSystem } = await load();
+const { engineScenarios, pairDefaults, runDay, runWholeSystem } = await load();
 const scenarios = [
   ...engineScenarios,
   {
@@ -47,11 +47,20 @@ const scenarios = [
     claim: 'model-7: endpoints, relays, NATs and links that fail; the properties of the whole hold',
     runSystem: runWholeSystem,
   },
+  {
+    name: 'day',
+    claim:
+      'model-9: 24 hours of an endpoint whose networks change; it is always found again, and nothing piles up',
+    runSystem: runDay,
+    isLong: true,
+  },
 ];
 const names = options.scenario.flatMap((each) => each.split(','));
 for (const name of names)
   if (!scenarios.some((each) => each.name === name)) usage(`no scenario "${name}"; --list shows all`);
-const chosen = scenarios.filter(({ name }) => names.length === 0 || names.includes(name));
+const chosen = scenarios.filter(({ name, isLong }) =>
+  names.length === 0 ? isLong !== true || options.list : names.includes(name),
+);
 if (options.list) {
   for (const { name, claim } of chosen) console.log(`${name.padEnd(24)} ${claim}`);
   process.exit(0);
@@ -70,6 +79,7 @@ async function load() {
       resolveDir: root,
       contents: `export { scenarios as engineScenarios } from './test/sim/scenarios/index.ts';
         export { pairDefaults } from './test/support/pair.ts';
+        export { runDay } from './test/sim/day.ts';
         export { runWholeSystem } from './test/sim/whole-system.ts';`,
     },
     outfile,
