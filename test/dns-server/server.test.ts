@@ -4,14 +4,24 @@
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { get as httpsGet } from 'node:https';
 import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TLSSocket } from 'node:tls';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import dnsPacket, { type Packet } from 'dns-packet';
 import { Pkarr, SignedPacket as PkarrPacket } from 'pkarr';
 import { SignedPacket } from '../../src/address-lookup/signed-packet.ts';
 import { concatBytes, utf8 } from '../../src/base/bytes.ts';
 import { encodeBase64Url } from '../../src/base/encoding.ts';
-import { DnsServer, type DnsServerMetric, type DnsServerOptions } from '../../src/dns-server.ts';
+import {
+  DnsServer,
+  MemoryRecordStore,
+  type DnsServerMetric,
+  type DnsServerOptions,
+} from '../../src/dns-server.ts';
 import {
   DnsLookup,
   EndpointAddr,
@@ -21,6 +31,9 @@ import {
   SecretKey,
   parseAddr,
 } from '../../src/index.ts';
+import { systemPlatform } from '../../src/transport/system-platform.ts';
+import { makeServerCertificate } from '../support/certificates.ts';
+import { SimClock } from '../support/sim-clock.ts';
 import { ALPN, echo, failure, onLoopback } from '../support/endpoints.ts';
 
 const SEED = new Uint8Array(32).fill(0x2a);
@@ -395,6 +408,74 @@ describe('life', () => {
     const text = await (await fetch(`http://${server.metricsAddr!.text}/`)).text();
     expect(text).toContain('dns_server_http_requests_total 1\n');
     expect(text.endsWith('# EOF\n')).toBe(true);
+  });
+
+  test('over HTTPS, with another certificate after a reload', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'iroh-ts-dns-tls-'));
+    const [certFile, keyFile] = [join(folder, 'a.crt'), join(folder, 'a.key')];
+    const renew = async (serial: string): Promise<void> => {
+      const { chain, key } = await makeServerCertificate('EC P-256', serial);
+      writeFileSync(certFile, chain);
+      writeFileSync(keyFile, key);
+    };
+    await renew('21');
+    await restart({ tls: { bind: '127.0.0.1:0', certFile, keyFile } });
+    const serial = (): Promise<string> =>
+      new Promise((resolve, reject) => {
+        const options = { rejectUnauthorized: false, agent: false };
+        httpsGet(new URL(`pkarr/${Z32}`, server.url), options, (response) => {
+          response.resume();
+          expect(response.statusCode).toBe(404);
+          resolve((response.socket as TLSSocket).getPeerCertificate().serialNumber);
+        }).on('error', reject);
+      });
+    expect([server.url.protocol, await serial()]).toEqual(['https:', '21']);
+    await renew('22');
+    await server.reload();
+    expect(await serial()).toBe('22');
+    writeFileSync(certFile, 'nothing');
+    expect((await failure(server.reload())).code).toBe('DnsServerError.Certificate');
+    expect(await serial()).toBe('22');
+    rmSync(folder, { recursive: true });
+  });
+
+  test('what is a week old is gone', async () => {
+    const clock = new SimClock();
+    await restart({ platform: { ...systemPlatform, clock } });
+    const wall = (): bigint => BigInt(Math.floor(clock.wallNow() * 1_000));
+    expect((await put(packet(wall()).toRelayPayload())).status).toBe(204);
+    const after = async (ms: number): Promise<number> => {
+      clock.advanceTo(clock.now() + ms);
+      await new Promise((resolve) => setImmediate(resolve));
+      return (await get()).status;
+    };
+    expect(await after(6 * 86_400_000)).toBe(200);
+    expect(await after(86_400_000)).toBe(200);
+    expect(await after(20_000)).toBe(404);
+    expect(counted('store_packets_expired')).toBe(1);
+  });
+
+  test('a store that fails is a failure of the server, for as long as it lasts', async () => {
+    const store = new MemoryRecordStore();
+    let isBroken = true;
+    const broken = <T>(act: () => Promise<T>): Promise<T> =>
+      isBroken ? Promise.reject(new Error('disk full')) : act();
+    await restart({
+      store: {
+        get: (key) => broken(() => store.get(key)),
+        put: (key, payload) => broken(() => store.put(key, payload)),
+        removeOlder: (timestamp) => store.removeOlder(timestamp),
+        close: () => Promise.reject(new Error('not ours')),
+      },
+    });
+    const body = packet().toRelayPayload();
+    expect([(await put(body)).status, (await get()).status]).toEqual([500, 500]);
+    const name = `_iroh.${Z32}.${ORIGIN}`;
+    expect(codeOf(await askUdp(question(name)))).toBe('SERVFAIL');
+    expect([counted('dns_lookup_error'), counted('pkarr_publish_error')]).toEqual([1, 1]);
+    isBroken = false;
+    expect([(await put(body)).status, (await get()).status]).toEqual([204, 200]);
+    expect(codeOf(await askUdp(question(name)))).toBe('NOERROR');
   });
 
   test('options that cannot be, and a port that is taken', async () => {
