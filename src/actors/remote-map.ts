@@ -61,12 +61,17 @@ export class RemoteMap {
     await reply.promise;
   }
 
-  /** What is known of a peer; undefined when nothing is. */
+  /** What is known of a peer; undefined when nothing is, and when the endpoint ends meanwhile. */
   async info(id: EndpointId): Promise<RemoteInfo | undefined> {
     if (!this.#remotes.has(id.toString())) return undefined;
     const reply = new Reply<RemoteInfo>();
     this.#ask(id, { type: 'remoteInfo', reply });
-    return reply.promise;
+    try {
+      return await reply.promise;
+    } catch (error) {
+      if (this.#isStopped) return undefined;
+      throw error;
+    }
   }
 
   networkChanged(isMajor: boolean): void {

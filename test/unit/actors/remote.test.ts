@@ -288,6 +288,15 @@ describe('the selected path', () => {
 });
 
 describe('what comes late, in another order, or not at all', () => {
+  test('asked about while the endpoint ends, a peer is not known', async () => {
+    const rig = new RemoteRig();
+    await rig.connect('client', V4, OURS);
+    const [before, asked] = [await rig.map.info(rig.id), rig.map.info(rig.id)];
+    rig.map.stop();
+    await rig.run(0);
+    expect([before?.addrs.length, await asked, await rig.map.info(rig.id)]).toEqual([1, undefined, undefined]);
+  });
+
   test('established, told after the path was abandoned, opens nothing', async () => {
     const rig = new RemoteRig();
     const connection = await rig.connect('client', relayed(rig));
