@@ -294,7 +294,11 @@ describe('what comes late, in another order, or not at all', () => {
     const [before, asked] = [await rig.map.info(rig.id), rig.map.info(rig.id)];
     rig.map.stop();
     await rig.run(0);
-    expect([before?.addrs.length, await asked, await rig.map.info(rig.id)]).toEqual([1, undefined, undefined]);
+    expect([before?.addrs.length, await asked, await rig.map.info(rig.id)]).toEqual([
+      1,
+      undefined,
+      undefined,
+    ]);
   });
 
   test('established, told after the path was abandoned, opens nothing', async () => {
