@@ -1,6 +1,6 @@
 // `npm run test:system`: real networks in Linux network namespaces. Arguments go to jest (`-- -t J01`).
 //
-// Needs Linux, root, `ip`, `tc` and `nft`. Root on Debian gets missing programs installed. Where it cannot run, it says
+// Needs Linux, root, `ip`, `tc`, `nft` and `miniupnpd`. Root on Debian gets missing programs installed. Where it cannot run, it says
 // why and is skipped; with CI=true that is a failure.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, rmSync } from 'node:fs';
@@ -16,10 +16,18 @@ const PROGRAMS = [
   ['ip', 'iproute2'],
   ['tc', 'iproute2'],
   ['nft', 'nftables'],
+  // A router that opens ports.
+  ['miniupnpd', 'miniupnpd-nftables'],
 ];
 
 function output(program, ...args) {
-  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8' });
+  // Debian asks no questions, and programs of root are found.
+  const env = {
+    ...process.env,
+    DEBIAN_FRONTEND: 'noninteractive',
+    PATH: `${process.env.PATH}:/usr/sbin:/sbin`,
+  };
+  const { status, stdout, stderr, error } = spawnSync(program, args, { encoding: 'utf8', env });
   return { isOk: status === 0, stdout: stdout ?? '', stderr: error?.message ?? stderr };
 }
 
