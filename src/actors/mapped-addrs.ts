@@ -129,9 +129,11 @@ export class MappedAddrs {
     return this.#byAddr.get(addr)?.mapped;
   }
 
-  /** As an application sees it. An endpoint's address is no place and must not get here. */
+  /** As an application sees it, to keep. An endpoint's address is no place and must not get here. */
   describe(addr: Addr): RemoteAddr {
     const mapped = this.lookup(addr);
+    // What the application does with these bytes must not change where datagrams go.
+    if (mapped?.type === 'custom') return { ...mapped, data: mapped.data.slice() };
     return mapped === undefined || mapped.type === 'endpoint' ? { type: 'ip', addr } : mapped;
   }
 

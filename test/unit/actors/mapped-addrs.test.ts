@@ -55,6 +55,10 @@ describe('H20: mapped addresses', () => {
     const addr = mapped.ofCustom(0x20n, name);
     name.fill(0);
     expect(formatRemoteAddr(mapped.describe(addr))).toBe('custom:20_6b696d');
+    const shown = mapped.describe(addr);
+    if (shown.type === 'custom') shown.data.fill(0);
+    expect(formatRemoteAddr(shown)).toBe('custom:20_000000');
+    expect(formatRemoteAddr(mapped.describe(addr))).toBe('custom:20_6b696d');
   });
 
   test('foreign unique local addresses are IP addresses, whatever they look like', () => {
