@@ -51,6 +51,8 @@ export class LookupRegistry {
   readonly #own = new Set<AddressLookup>();
   /** Of services that were taken away and close. */
   readonly #closing = new Set<Promise<void>>();
+  /** That are being asked. */
+  readonly #questions = new Set<Question>();
   #filter: AddrFilter | undefined;
   /** As it was given, before the filter. */
   #published: PublishedData | undefined;
@@ -138,7 +140,7 @@ export class LookupRegistry {
 
   /**
    * What all services find, in the order of arrival; ends when all have ended.
-   * @throws {AddressLookupFailed} at the end when nothing was found; the signal's reason when aborted.
+   * @throws {AddressLookupFailed} at the end when nothing was found; the signal's reason when aborted; {Error} once closed.
    */
   async *resolve(id: EndpointId, signal: AbortSignal): AsyncGenerator<LookupItem, void, undefined> {
     signal.throwIfAborted();
@@ -146,6 +148,7 @@ export class LookupRegistry {
       throw new AddressLookupFailed('AddressLookupFailed.NoServiceConfigured', 'there is no address lookup');
     const changed = new WaitQueue(this.#clock);
     const questions = this.#services.map((service) => new Question(service, id, this.#clock, changed));
+    for (const question of questions) this.#questions.add(question);
     let isFound = false;
     try {
       for (;;) {
@@ -154,12 +157,16 @@ export class LookupRegistry {
           yield item;
         }
         signal.throwIfAborted();
+        if (this.#isClosed) throw new Error('the endpoint is closing');
         if (questions.some(({ item }) => item !== undefined)) continue;
         if (questions.every(({ isDone }) => isDone)) break;
         await changed.wait({ signal });
       }
     } finally {
-      for (const question of questions) question.stop();
+      for (const question of questions) {
+        question.stop();
+        this.#questions.delete(question);
+      }
     }
     const errors = questions.flatMap(({ error }) => (error === undefined ? [] : [error]));
     for (const error of errors) this.#report(error.provenance, error);
@@ -173,10 +180,11 @@ export class LookupRegistry {
       );
   }
 
-  /** Closes all services. Who hangs is not waited for. */
+  /** Gives up all lookups at once, and closes all services. Who hangs is not waited for. */
   async close(): Promise<void> {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    for (const question of [...this.#questions]) question.stop();
     const closing = [...this.#closing, ...this.#services.splice(0).map((service) => this.#end(service))];
     let timer: unknown;
     const limit = new Promise<void>((resolve) => {
