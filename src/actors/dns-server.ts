@@ -94,8 +94,9 @@ export class DnsServer {
   private constructor(options: DnsServerOptions) {
     this.#options = options;
     this.#platform = options.platform ?? systemPlatform;
-    const { putRateLimit = {} } = options;
+    const { putRateLimit = {}, keepMs = DEFAULT_KEEP_MS } = options;
     try {
+      if (!(keepMs > 0 && keepMs < Infinity)) throw new RangeError(`keepMs: not a time: ${keepMs}`);
       this.#zones = new Zones(options);
       this.#limits = putRateLimit === false ? undefined : new PutLimits(putRateLimit);
     } catch (cause) {

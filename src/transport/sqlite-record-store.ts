@@ -19,7 +19,7 @@ import { openSqlite, type SqlDatabase, type SqlStatement } from './sqlite.ts';
 
 /** Puts wait at most so long for others to be committed with, ms. */
 const COMMIT_INTERVAL_MS = 5;
-/** Puts that wait for a commit; more are refused. What commits takes a millisecond for 50 of them. */
+/** Puts that wait for a commit; more are refused. */
 const MAX_WAITING = 65_536;
 /** What a 64-bit integer with a sign holds. */
 const MAX_INT64 = 2n ** 63n - 1n;

@@ -131,13 +131,15 @@ function takeLock(path: string): () => void {
   const ownerFile = `${path}.pid`;
   if (locked.has(path) || isRunning(readOwner(ownerFile)))
     throw new Error(`another server has the database open: ${path}`);
+  rmSync(ownerFile, { force: true });
+  // Who starts at the same time fails here.
+  writeFileSync(ownerFile, String(process.pid), { flag: 'wx' });
+  locked.add(path);
   try {
     rmdirSync(`${path}.lock`);
   } catch (error) {
     if ((error as { code?: string }).code !== 'ENOENT') throw error;
   }
-  writeFileSync(ownerFile, String(process.pid));
-  locked.add(path);
   return () => {
     locked.delete(path);
     rmSync(ownerFile, { force: true });

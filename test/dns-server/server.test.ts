@@ -484,6 +484,8 @@ describe('life', () => {
     expect(await codeOf({ bind: 'localhost' })).toBe('DnsServerError.InvalidOptions');
     expect(await codeOf({ soa: 'nothing' })).toBe('DnsServerError.InvalidOptions');
     expect(await codeOf({ origins: [] })).toBe('DnsServerError.InvalidOptions');
+    expect(await codeOf({ keepMs: Infinity })).toBe('DnsServerError.InvalidOptions');
+    expect(await codeOf({ putRateLimit: { burst: 0 } })).toBe('DnsServerError.InvalidOptions');
     expect(await codeOf({ a: '::1' })).toBe('DnsServerError.InvalidOptions');
     expect(await codeOf({ bind: server.httpAddr.text })).toBe('DnsServerError.Bind');
     expect(await codeOf({ dnsBind: server.dnsAddrs[0]!.text })).toBe('DnsServerError.Bind');
