@@ -6,6 +6,7 @@
 export { DnsServer, type DnsServerOptions } from './actors/dns-server.ts';
 export type { ServerCertificate } from './actors/listening.ts';
 export type { PutRateLimit } from './actors/put-limits.ts';
+export { EndpointId } from './base/endpoint-id.ts';
 export { DnsServerError, type ErrorCode } from './base/errors.ts';
 export type { Addr } from './base/socket-addr.ts';
 export type { DnsServerMetric } from './dns/server/metrics.ts';

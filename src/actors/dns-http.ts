@@ -38,6 +38,8 @@ export interface DnsHttpParts {
   readonly limits: PutLimits | undefined;
   /** Older packets are not kept, µs. */
   readonly keepMicros: bigint;
+  /** A packet was stored. */
+  readonly onPublish: ((id: EndpointId) => void) | undefined;
   /** For `/healthz`. */
   readonly version: string;
 }
@@ -112,7 +114,7 @@ export class DnsHttp {
   }
 
   async #put(z32: string, request: ListenerRequest): Promise<ListenerResponse> {
-    const { metrics, store } = this.#parts;
+    const { metrics, store, onPublish } = this.#parts;
     try {
       const packet = this.#admit(z32, request);
       const outcome = await store.put(packet.id.toBytes(), packet.toRelayPayload());
@@ -125,6 +127,7 @@ export class DnsHttp {
         default:
           metrics.add('pkarr_publish_update');
           metrics.add(outcome === 'inserted' ? 'store_packets_inserted' : 'store_packets_updated');
+          onPublish?.(packet.id);
       }
       return { status: 204, headers: {}, body: '' };
     } catch (error) {

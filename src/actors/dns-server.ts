@@ -6,6 +6,7 @@
  */
 import { systemPlatform } from '#transport/system-platform';
 import type { TimerId } from '../base/clock.ts';
+import type { EndpointId } from '../base/endpoint-id.ts';
 import { DnsServerError } from '../base/errors.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import { DnsServerMetrics, type DnsServerMetric } from '../dns/server/metrics.ts';
@@ -63,6 +64,8 @@ export interface DnsServerOptions extends ZoneOptions {
         readonly maxRecords?: number | undefined;
       }
     | undefined;
+  /** Something new was stored of an endpoint. Must not throw. */
+  readonly onPublish?: ((id: EndpointId) => void) | undefined;
   /** Counters as OpenMetrics text on every path of this `ip:port`. */
   readonly metrics?: { readonly bind: string } | undefined;
   readonly platform?: Platform | undefined;
@@ -218,6 +221,7 @@ export class DnsServer {
       clock,
       limits: this.#limits,
       keepMicros: BigInt(Math.floor(keepMs * 1_000)),
+      onPublish: this.#options.onPublish,
       version: VERSION,
     });
     if (tls !== undefined)

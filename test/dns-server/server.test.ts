@@ -174,11 +174,14 @@ describe('packets over HTTP', () => {
   });
 
   test('the newer packet stays, whatever the order', async () => {
+    const stored: string[] = [];
+    await restart({ onPublish: (id) => stored.push(id.toString()) });
     const time = now();
     const [older, newer] = [packet(time - 5n), packet(time)];
     for (const each of [newer, older, newer]) expect((await put(each.toRelayPayload())).status).toBe(204);
     expect(new Uint8Array(await (await get()).arrayBuffer())).toEqual(newer.toRelayPayload());
     expect([counted('pkarr_publish_update'), counted('pkarr_publish_noop')]).toEqual([1, 2]);
+    expect(stored).toEqual([ID.toString()]);
   });
 
   const forged = (): Uint8Array => {
