@@ -178,6 +178,8 @@ export class EndpointActor {
     if (options.isPortMapperOn && transports.localAddrs.length > 0)
       this.#portMapper = new PortMapper(this.#shared(options));
     this.socket = this.#makeSocketActor(options);
+    const hint = this.socket.sender('transports');
+    transports.onNoRoute = () => void hint.send({ type: 'networkHint' });
     this.relays.onChange = () => {
       this.relayManager?.relayMapChanged();
       this.socket.sender('application').send({ type: 'relayMapChanged' });

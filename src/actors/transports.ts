@@ -42,6 +42,8 @@ export interface TransportsOptions {
 export class Transports {
   onDatagrams: ((batch: readonly Datagram[]) => void) | undefined;
   onDrained: (() => void) | undefined;
+  /** A socket knows no way to a peer. */
+  onNoRoute: (() => void) | undefined;
   /** Where first flights to a peer go: all its addresses, mapped ones among them. */
   targetsOf: (id: EndpointId) => readonly Addr[] = () => [];
   readonly #platform: Platform;
@@ -104,6 +106,7 @@ export class Transports {
     transport.onDrained = () => {
       if (this.queued === 0) this.onDrained?.();
     };
+    transport.onNoRoute = () => this.onNoRoute?.();
   }
 
   /** Datagrams to and from relays go this way. Set once. */

@@ -14,6 +14,8 @@ export interface DatagramTransport {
   onDatagrams: ((batch: readonly Datagram[]) => void) | undefined;
   /** Called when {@link queued} falls to 0 after it was above. */
   onDrained: (() => void) | undefined;
+  /** Called when the system knows no way to a peer: the network may have changed. Seldom, however often that is so. */
+  onNoRoute?: (() => void) | undefined;
   /** Sends, in order. Never throws: what cannot be sent counts as lost. Data may be reused once `queued` is 0. */
   send(batch: readonly Transmit[], from: number, to: number): void;
   /** Datagrams that the system has not taken yet. */

@@ -1,6 +1,6 @@
 /**
- * Watches a host's network by looking at it again and again: Node has no events for that. Where the system has (browsers), it
- * is looked at then, too.
+ * Watches a host's network by looking at it again and again: Node has no events for that, but a socket that knows no way to a
+ * peer (`DatagramTransport.onNoRoute`) makes it look at once. Where the system has events (browsers), it looks then, too.
  *
  * A look costs about 0.1 ms. It keeps no process alive that would otherwise end: the sockets of an open endpoint do that
  * anyway, and a closed endpoint has stopped its monitor.

@@ -2,13 +2,13 @@
  * UDP through `node:dgram`.
  *
  * Receives in bursts: libuv reads up to 32 datagrams per loop turn and socket, and all of them go to the engine together.
- * Sends without callbacks (a callback per datagram costs a tenth of the throughput); libuv sends at once while its queue
- * is empty.
+ * Sends without callbacks (a callback per datagram costs a tenth of the throughput), but for one datagram now and then: without
+ * one, Node says nothing of a refusal. libuv sends at once while its queue is empty.
  *
  * @module
  */
 import { createSocket, type Socket } from 'node:dgram';
-import type { Clock } from '../base/clock.ts';
+import type { Clock, Millis } from '../base/clock.ts';
 import { toAddr, type Addr } from '../base/socket-addr.ts';
 import type { Datagram, Transmit } from '../quic/engine.ts';
 import type { BindRequest, DatagramTransport } from './datagram.ts';
@@ -16,10 +16,22 @@ import type { BindRequest, DatagramTransport } from './datagram.ts';
 /** Asked for in both directions; the system grants what its limits allow. Upstream asks for the same (net-tools `udp.rs`). */
 export const SOCKET_BUFFER_BYTES = 7 * 1_024 * 1_024;
 
+/** One datagram in so many milliseconds is sent with a callback. */
+const SAMPLE_INTERVAL_MS = 250;
+/** What systems say when an address or a route is gone. Linux says EINVAL for an address of ours that is gone. */
+const NO_ROUTE: ReadonlySet<unknown> = new Set([
+  'ENETUNREACH',
+  'ENETDOWN',
+  'EHOSTUNREACH',
+  'EADDRNOTAVAIL',
+  'EINVAL',
+]);
+
 class UdpTransport implements DatagramTransport {
   readonly localAddr: Addr;
   onDatagrams: ((batch: readonly Datagram[]) => void) | undefined;
   onDrained: (() => void) | undefined;
+  onNoRoute: (() => void) | undefined;
   sendErrors = 0;
   readonly #socket: Socket;
   readonly #clock: Clock;
@@ -28,6 +40,12 @@ class UdpTransport implements DatagramTransport {
   #lastFrom: Addr | undefined;
   #isClosed = false;
   #isWatchingQueue = false;
+  #sampledAt: Millis = -Infinity;
+  readonly #onSampled = (error: Error | null): void => {
+    if (error === null || this.#isClosed) return;
+    this.sendErrors++;
+    if (NO_ROUTE.has((error as { code?: unknown }).code)) this.onNoRoute?.();
+  };
 
   constructor(socket: Socket, clock: Clock) {
     this.#socket = socket;
@@ -59,10 +77,14 @@ class UdpTransport implements DatagramTransport {
   send(batch: readonly Transmit[], from: number, to: number): void {
     if (this.#isClosed) return;
     const socket = this.#socket;
+    const now = this.#clock.now();
+    let onSent = now - this.#sampledAt >= SAMPLE_INTERVAL_MS ? this.#onSampled : undefined;
+    if (onSent !== undefined) this.#sampledAt = now;
     for (let i = from; i < to; i++) {
       const { data, to: remote } = batch[i]!;
       try {
-        socket.send(data, 0, data.length, remote.port, remote.ip);
+        socket.send(data, 0, data.length, remote.port, remote.ip, onSent);
+        onSent = undefined;
       } catch {
         this.sendErrors++;
       }

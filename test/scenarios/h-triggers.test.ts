@@ -13,6 +13,8 @@ import {
   type PublishedData,
 } from '../../src/index.ts';
 import { MAX_RE_STUN_INTERVAL_MS, MIN_RE_STUN_INTERVAL_MS } from '../../src/machines/socket.ts';
+import type { DatagramTransport } from '../../src/transport/datagram.ts';
+import { NETWORK_DEBOUNCE_MS, NETWORK_LOOK_INTERVAL_MS } from '../../src/transport/network-monitor.ts';
 import { engineOf, simulated } from '../support/endpoints.ts';
 import { RemoteRig } from '../support/remote-rig.ts';
 import { relayUrl, SocketRig } from '../support/socket-rig.ts';
@@ -221,5 +223,36 @@ test(
       .map(({ ip }) => ip);
     expect(candidates).toEqual([newIp]);
     subscription.unsubscribe();
+  }),
+);
+
+test(
+  'a socket that knows no way to a peer makes the monitor look at once',
+  simulated(async (place) => {
+    const host = place.world.addHost('host', '10.1.1.1', {});
+    const inside = place.world.platformOf(host);
+    const sockets: DatagramTransport[] = [];
+    const endpoint = await place.bind({
+      bind: ['0.0.0.0:0'],
+      platform: {
+        ...inside,
+        bindUdp: async (request) => {
+          const socket = await inside.bindUdp!(request);
+          sockets.push(socket);
+          return socket;
+        },
+      },
+    });
+    const ips = (): string[] => endpoint.addr.ips.map(({ ip }) => ip);
+    await place.sleep(NETWORK_LOOK_INTERVAL_MS + 10);
+    host.setIps(['10.1.1.2']);
+    sockets[0]!.onNoRoute!();
+    await place.sleep(NETWORK_DEBOUNCE_MS + 1);
+    expect(ips()).toEqual(['10.1.1.2']);
+    // The socket that takes its place is listened to as well.
+    host.setIps(['10.1.1.3']);
+    sockets.at(-1)!.onNoRoute!();
+    await place.sleep(NETWORK_DEBOUNCE_MS + 1);
+    expect([sockets.length > 1, ips()]).toEqual([true, ['10.1.1.3']]);
   }),
 );
