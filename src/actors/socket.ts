@@ -150,6 +150,8 @@ export class SocketActor {
   #toldIps: ReadonlySet<string> = new Set();
   #setStopped!: () => void;
   #isStopping = false;
+  /** Under which IPv4 address relays saw us last. */
+  #seenIp: string | undefined;
 
   constructor(options: SocketActorOptions) {
     this.#options = options;
@@ -344,10 +346,12 @@ export class SocketActor {
   #take(report: NetReport): void {
     const { relayManager, portMapper } = this.#options;
     const home = relayManager?.homeRelay.value?.url;
-    const before = this.#netReport.value?.globalV4?.ip;
-    // The router has another address, and may have forgotten us.
-    if (before !== undefined && report.globalV4 !== undefined && report.globalV4.ip !== before)
-      portMapper?.check();
+    const seenIp = report.globalV4?.ip;
+    // The router has another address, and may have forgotten us. Reports between the two may not have known any.
+    if (seenIp !== undefined) {
+      if (this.#seenIp !== undefined && seenIp !== this.#seenIp) portMapper?.check();
+      this.#seenIp = seenIp;
+    }
     // A report that found no relay says more about the moment than about the relay that we have.
     const kept = report.preferredRelay === undefined ? { ...report, preferredRelay: home } : report;
     relayManager?.setIpv6Works(kept.udpV6);

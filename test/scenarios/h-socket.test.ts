@@ -158,10 +158,14 @@ describe('what asks for a report, and what else it does', () => {
   });
 
   test('another public address puts the mapping in doubt', async () => {
-    let ip = '203.0.113.5';
-    const rig = await started({ hasPortMapper: true, report: () => ({ globalV4: toAddr(ip, 1_000) }) });
+    let ip: string | undefined = '203.0.113.5';
+    const report = () => ({ globalV4: ip === undefined ? undefined : toAddr(ip, 1_000) });
+    const rig = await started({ hasPortMapper: true, report });
     await rig.run(MAX_RE_STUN_INTERVAL_MS);
     expect(rig.story.some(({ what }) => what === 'check mapping')).toBe(false);
+    // A report that knows no address is between the two.
+    ip = undefined;
+    await rig.run(MAX_RE_STUN_INTERVAL_MS);
     ip = '203.0.113.6';
     await rig.run(2 * MAX_RE_STUN_INTERVAL_MS);
     expect(rig.story.filter(({ what }) => what === 'check mapping')).toHaveLength(1);
