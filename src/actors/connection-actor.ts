@@ -191,7 +191,12 @@ export class ConnectionActor implements ConnectionListener {
         this.#log.write('connection', () => `${this.#name} connected${facts(this.quic)}`);
         this.#admit(this).then(
           () => this.connected.resolve(),
-          (error: unknown) => this.connected.reject(error),
+          (error: unknown) => {
+            // Whoever refused it may have closed it with a code of its own; nobody would ever close it otherwise.
+            this.quic.close(0n, new Uint8Array(0), this.clock.now());
+            this.wake();
+            this.connected.reject(error);
+          },
         );
         return;
       case 'zeroRttRejected':

@@ -196,6 +196,7 @@ export class IgdClient implements MappingService {
         this.#host.later(async (limit) => {
           const stop = (): void => own.abort(limit.reason);
           limit.addEventListener('abort', stop, { once: true });
+          if (limit.aborted) stop();
           const port = await added;
           if (!isRenewal) await this.#delete(service, port, limit);
         });

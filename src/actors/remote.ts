@@ -39,6 +39,12 @@ import { RemotePaths } from './remote-paths.ts';
 /** Direct paths faster than this are not improved upon, ms; upstream `GOOD_ENOUGH_LATENCY`. */
 export const GOOD_ENOUGH_LATENCY_MS = 10;
 
+/**
+ * First flights go to so many addresses at most: who publishes a new set with each lookup must not make us send to all of
+ * them. Upstream has no limit.
+ */
+export const MAX_FIRST_FLIGHT_TARGETS = 32;
+
 /** What all remotes of an endpoint share. */
 export interface RemoteShared {
   readonly system: ActorSystem;
@@ -150,7 +156,10 @@ export class RemoteState {
     const { selected } = this.#paths;
     if (selected !== undefined) return [selected.remote];
     const own = this.#shared.directAddrs.value;
-    return [...this.#known].map(({ addr }) => addr).filter((addr) => !own.some((each) => each.addr === addr));
+    const known = [...this.#known].filter(({ addr }) => !own.some((each) => each.addr === addr));
+    // Relays first: they are the surest.
+    const targets = [...known.filter(({ isRelay }) => isRelay), ...known.filter(({ isRelay }) => !isRelay)];
+    return targets.slice(0, MAX_FIRST_FLIGHT_TARGETS).map(({ addr }) => addr);
   }
 
   #deliver(command: RemoteCommand): void {

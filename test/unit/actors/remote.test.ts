@@ -1,5 +1,6 @@
 /** What an endpoint does about one peer, against an engine that does as it is told. */
 import { describe, expect, test } from '@jest/globals';
+import { MAX_FIRST_FLIGHT_TARGETS } from '../../../src/actors/remote.ts';
 import { RelayUrl } from '../../../src/base/relay-url.ts';
 import { parseAddr, type Addr } from '../../../src/base/socket-addr.ts';
 import { EndpointAddr } from '../../../src/base/endpoint-addr.ts';
@@ -406,4 +407,12 @@ describe('addresses', () => {
       expect((await rig.map.info(rig.id))!.addrs.map(({ addr }) => addr.type)).toEqual(kept);
     }
   });
+});
+
+test('first flights go to a bounded number of addresses, relays first', async () => {
+  const rig = new RemoteRig();
+  const many = Array.from({ length: 3 * MAX_FIRST_FLIGHT_TARGETS }, (_, i) => ip(parseAddr(`10.1.0.${i}:1`)));
+  await rig.map.resolve(new EndpointAddr(rig.id, [...many, relay(URL)]), undefined);
+  expect(rig.targets.length).toBe(MAX_FIRST_FLIGHT_TARGETS);
+  expect(rig.targets[0]).toBe(relayed(rig));
 });
