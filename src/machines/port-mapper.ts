@@ -167,7 +167,7 @@ export const portMapperMachine = setup({
                   on: { closeStarted: 'waiting' },
                   after: { 'mapping limit': 'waiting' },
                 },
-                waiting: { after: { 'renewal interval': 'renewing' } },
+                waiting: { on: { check: 'renewing' }, after: { 'renewal interval': 'renewing' } },
               },
             },
           },
