@@ -147,7 +147,7 @@ async function runOne(seed: number): Promise<void> {
   expect(left).toEqual([0, [], 0, []]);
 }
 
-test(`model-3 inv-R9, inv-R10, inv-R13: ${RUNS} random runs around the moment at which a remote ends`, async () => {
+test(`model-3 inv-S6, inv-R9, inv-R10, inv-R13: ${RUNS} random runs around the moment at which a remote ends`, async () => {
   const seeds = ONLY === undefined ? Array.from({ length: RUNS }, (_, seed) => seed) : [Number(ONLY)];
   for (const seed of seeds) {
     try {

@@ -257,13 +257,21 @@ class Run {
 
   #checkStories(): void {
     for (const { events, hasEventsEnded } of this.rig.connections) {
-      const balance = new Map<number, number>();
+      const lives = new Map<number, 'open' | 'closed'>();
       for (const event of events) {
-        if (event.type === 'opened') balance.set(event.id, (balance.get(event.id) ?? 0) + 1);
-        if (event.type === 'closed') balance.set(event.id, (balance.get(event.id) ?? 0) - 1);
+        if (event.type === 'lagged') continue;
+        const { id, type } = event;
+        if (type === 'opened' && lives.has(id)) this.problems.push(`P1: path ${id} opened twice`);
+        if (type !== 'opened' && lives.get(id) !== 'open')
+          this.problems.push(`P1, P2: ${type} of path ${id}`);
+        lives.set(id, type === 'closed' ? 'closed' : 'open');
       }
       if (!hasEventsEnded) this.problems.push('R12: a story did not end');
-      if ([...balance.values()].some((left) => left !== 0)) this.problems.push('R12: not closed once each');
+      if ([...lives.values()].includes('open')) this.problems.push('P2, R12: not closed once each');
+      // No event of the engine announces the path of the handshake.
+      const [first] = events;
+      if (events.length > 0 && !(first?.type === 'opened' && first.id === 0))
+        this.problems.push('P4: path 0');
     }
   }
 
@@ -311,7 +319,7 @@ class Run {
   }
 }
 
-test(`model-2 inv-R1, inv-R2, inv-R3, inv-R5, inv-R6, inv-R7, inv-R9, inv-R11, inv-R12: ${RUNS} random runs`, async () => {
+test(`model-2 inv-P1, inv-P2, inv-P4, inv-R1, inv-R2, inv-R3, inv-R5, inv-R6, inv-R7, inv-R9, inv-R11, inv-R12: ${RUNS} random runs`, async () => {
   let asked = 0;
   for (const seed of seedsOf(RUNS)) {
     try {

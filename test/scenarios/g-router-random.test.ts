@@ -145,7 +145,7 @@ async function runOne(
   return { verdicts, outcomes };
 }
 
-test(`model-5 inv-A1 … inv-A5: ${RUNS} random runs`, async () => {
+test(`model-5 inv-A1, inv-A2, inv-A3, inv-A4, inv-A5: ${RUNS} random runs`, async () => {
   const seeds = ONLY === undefined ? Array.from({ length: RUNS }, (_, i) => i + 1) : [Number(ONLY)];
   const verdicts = new Set<string>();
   const outcomes = new Set<string>();

@@ -198,7 +198,7 @@ describe('I05: path status', () => {
     pair.end();
   });
 
-  test('I05: data goes over available paths only, over a backup when there is no other', () => {
+  test('I05, inv-P3: data goes over available paths only, over a backup when there is no other', () => {
     const { pair, both } = connected();
     const path = pair.openPath(both, {}, 'backup');
     pair.runFor(1_000);

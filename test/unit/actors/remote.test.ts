@@ -163,7 +163,7 @@ describe('the selected path', () => {
     expect(statuses(connection)).toEqual(['0 backup', '4 available']);
   });
 
-  test('R4: the last path is kept, whatever is selected', async () => {
+  test('inv-R4: the last path is kept, whatever is selected', async () => {
     const rig = new RemoteRig();
     const first = await rig.connect('client', V4, OURS);
     // The path that all should take cannot be opened here.
