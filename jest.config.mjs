@@ -16,4 +16,7 @@ export default {
     ],
   },
   testTimeout: 20_000,
+  // By default one core of two would do all the work; a worker that has grown old spends its time on garbage.
+  maxWorkers: '100%',
+  workerIdleMemoryLimit: '1GB',
 };
