@@ -16,7 +16,7 @@ const wanted = positionals.length > 0 ? positionals : ['throughput', 'peers'];
 const BYTES = 256 * 1_048_576;
 
 async function transfer(peer) {
-  return pair(peer, 'transfer', { bytes: BYTES }, async (server, client, address) => {
+  return pair(peer, 'transfer', { bytes: BYTES, isV4Only: true }, async (server, client, address) => {
     const began = await server.ask('count');
     const done = await client.ask({ address });
     const last = await server.ask('count');
@@ -54,12 +54,13 @@ async function idle(endpoints, transport) {
     const before = await server.ask('sample');
     await client.ask({ address });
     await sleep(3_000);
-    const began = await server.ask('sample');
+    const held = await server.ask('sample');
+    const began = await server.ask('cpu');
     await sleep(10_000);
-    const after = await server.ask('sample');
+    const after = await server.ask('cpu');
     client.child.send('end');
     return {
-      kib: (began.rssKiB - before.rssKiB) / count,
+      kib: (held.rssKiB - before.rssKiB) / count,
       cpu: ((after.cpuMs - began.cpuMs) / (after.at - began.at)) * 100,
     };
   });

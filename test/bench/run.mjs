@@ -130,9 +130,9 @@ const idleCpu = (peer, options) =>
   pair(peer, 'idle', { count: 1000, ...options }, async (server, client, address) => {
     await client.ask({ address });
     await sleep(3_000);
-    const before = await server.ask('sample');
+    const before = await server.ask('cpu');
     await sleep(12_000);
-    const after = await server.ask('sample');
+    const after = await server.ask('cpu');
     client.child.send('end');
     return ((after.cpuMs - before.cpuMs) / (after.at - before.at)) * 1000;
   });

@@ -25,6 +25,9 @@ if (role === 'serve') {
   process.on('message', async (message) => {
     if (message === 'sample') {
       process.send({ ...server.counters, rssKiB: rss(), cpuMs: cpuMs(), at: now() });
+    } else if (message === 'cpu') {
+      // Without collecting garbage for it, which would be most of what an idle process does.
+      process.send({ cpuMs: cpuMs(), at: now() });
     } else if (message === 'count') {
       process.send({ ...server.counters });
     } else if (message === 'close') {

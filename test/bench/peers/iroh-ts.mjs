@@ -1,7 +1,13 @@
 // iroh-ts as a benchmark peer, from dist/.
-import { Endpoint, EndpointAddr } from '../../../dist/index.js';
+import { Endpoint, EndpointAddr, systemPlatform } from '../../../dist/index.js';
 
 const decoder = new TextDecoder();
+/** One socket, so that there is one path: which one is better is not what is measured. */
+const V4_ONLY = {
+  ...systemPlatform,
+  bindUdp: (request) =>
+    request.ip.includes(':') ? Promise.reject(new Error('IPv4 only')) : systemPlatform.bindUdp(request),
+};
 
 /** Serves connections: `bench/echo` (each bidi stream comes back), `bench/sink` (bytes are counted and dropped), `bench/source`. */
 export function serviceOf(counters) {
@@ -70,6 +76,7 @@ export async function serve(options = {}) {
     preset: 'minimal',
     alpns: ['bench/echo', 'bench/sink', 'bench/source'],
     bind: ['127.0.0.1:0'],
+    ...(options.isV4Only ? { platform: V4_ONLY } : {}),
     ...(options.inspect ? { inspect: options.inspect(counters) } : {}),
     ...(options.transport ? { transport: options.transport } : {}),
   });
@@ -91,6 +98,7 @@ export async function client(ticket, options = {}) {
     const endpoint = await Endpoint.bind({
       preset: 'minimal',
       bind: options.endpoints ? ['127.0.0.1:0', '[::1]:0'] : ['127.0.0.1:0'],
+      ...(options.isV4Only ? { platform: V4_ONLY } : {}),
       ...(options.inspect ? { inspect: options.inspect(counters) } : {}),
       ...(options.transport ? { transport: options.transport } : {}),
     });
