@@ -36,11 +36,11 @@ export function toMappedSelector(selector: PathSelector, mapped: MappedAddrs): M
     const choices = new Map<PathChoice, PathCandidate>();
     let chosen: PathChoice | undefined;
     for (const candidate of candidates) {
-      const { remote, local, kind, rttMs, isStalled } = candidate;
-      const isDirect = kind === 'ipv4' || kind === 'ipv6';
+      const { remote, local, rttMs, isStalled } = candidate;
+      const remoteAddr = mapped.describe(remote);
       const choice = {
-        remoteAddr: mapped.describe(remote),
-        localAddr: isDirect ? local : undefined,
+        remoteAddr,
+        localAddr: remoteAddr.type === 'ip' ? local : undefined,
         rttMs,
         isStalled,
       };

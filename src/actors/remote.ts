@@ -158,8 +158,8 @@ export class RemoteState {
     const own = this.#shared.directAddrs.value;
     const known = [...this.#known].filter(({ addr }) => !own.some((each) => each.addr === addr));
     // Relays first: they are the surest.
-    const targets = [...known.filter(({ isRelay }) => isRelay), ...known.filter(({ isRelay }) => !isRelay)];
-    return targets.slice(0, MAX_FIRST_FLIGHT_TARGETS).map(({ addr }) => addr);
+    known.sort((a, b) => Number(b.isRelay) - Number(a.isRelay));
+    return known.slice(0, MAX_FIRST_FLIGHT_TARGETS).map(({ addr }) => addr);
   }
 
   #deliver(command: RemoteCommand): void {
@@ -366,15 +366,15 @@ export class RemoteState {
       this.#actor.send({ type: 'deselect', reason });
       return;
     }
-    const remote = formatRemoteAddr(this.#shared.mapped.describe(to.remote));
-    const isIp = to.kind === 'ipv4' || to.kind === 'ipv6';
+    const addr = this.#shared.mapped.describe(to.remote);
+    const remote = formatRemoteAddr(addr);
     this.#log(() => `selected ${remote} (${reason})`);
     this.#actor.send({
       type: 'select',
       path: {
-        kind: isIp ? 'direct' : to.kind === 'relay' ? 'relayed' : 'custom',
+        kind: addr.type === 'ip' ? 'direct' : addr.type === 'relay' ? 'relayed' : 'custom',
         remote,
-        local: isIp ? to.local?.text : undefined,
+        local: addr.type === 'ip' ? to.local?.text : undefined,
       },
       reason,
     });
