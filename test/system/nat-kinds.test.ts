@@ -194,10 +194,14 @@ describe('routers', () => {
       const roundTripMs = performance.now() - startedAt;
       expect(roundTripMs).toBeGreaterThanOrEqual(120);
       expect(roundTripMs).toBeLessThan(300);
+      // ARP gets lost too: three lost questions are a second each without any packet.
+      let first;
+      for (let count = 0; count < 100 && first === undefined; count++) first = await probe(unlucky, server);
+      expect(first).toBeDefined();
       let arrived = 0;
-      for (let count = 0; count < 20; count++) if ((await probe(unlucky, server)) !== undefined) arrived++;
+      for (let count = 0; count < 40; count++) if ((await probe(unlucky, server)) !== undefined) arrived++;
       expect(arrived).toBeGreaterThan(4);
-      expect(arrived).toBeLessThan(20);
+      expect(arrived).toBeLessThan(40);
     });
   });
 });
