@@ -6,7 +6,7 @@
  */
 import type { AddrFilter, AddressLookup } from '../address-lookup/service.ts';
 import type { EndpointAddr } from '../base/endpoint-addr.ts';
-import { EndpointId } from '../base/endpoint-id.ts';
+import type { EndpointId } from '../base/endpoint-id.ts';
 import { AddressLookupFailed, BindError, ConnectError, ConnectWithOptsError } from '../base/errors.ts';
 import { Metrics } from '../base/metrics.ts';
 import { formatRemoteAddr, type RemoteAddr } from '../base/remote-addr.ts';
@@ -14,7 +14,7 @@ import { isUnspecified, type Addr } from '../base/socket-addr.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { PathPolicy, PathSelector } from '../machines/path-selection.ts';
 import type { TransportConfig } from '../quic/config.ts';
-import type { FourTuple, QuicConnection } from '../quic/engine.ts';
+import type { FourTuple } from '../quic/engine.ts';
 import { QuicEndpoint } from '../quic/endpoint.ts';
 import type { QlogFactory } from '../quic/qlog.ts';
 import { RelayMap } from '../relay/relay-map.ts';
@@ -26,7 +26,8 @@ import type { Platform } from '../transport/platform.ts';
 import type { TlsTrust } from '../transport/relay-socket.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { BindOptions } from './bind-plan.ts';
-import { ConnectionActor } from './connection-actor.ts';
+import type { ConnectionActor } from './connection-actor.ts';
+import { Connections } from './connections.ts';
 import { EndpointLife } from './endpoint-life.ts';
 import type { EndpointState } from './endpoint-state.ts';
 import { EndpointTls } from './endpoint-tls.ts';
@@ -121,11 +122,9 @@ export class EndpointActor {
   readonly #tls: EndpointTls;
   readonly #log: Log;
   readonly #life: EndpointLife;
-  /** Those whose end the engine has not told. */
-  readonly #connections = new Set<ConnectionActor>();
+  readonly #connections: Connections;
   readonly #portMapper: PortMapper | undefined;
   #alpns: readonly Uint8Array[];
-  #progressed: (() => void) | undefined;
 
   private constructor(
     options: EndpointActorOptions,
@@ -149,14 +148,21 @@ export class EndpointActor {
     const qlog = options.qlog && guardedQlog(options.qlog, mapped, log);
     this.engine = new QuicEndpoint({ rng, wallOffsetMs: clock.wallNow() - clock.now(), qlog });
     this.driver = new EngineDriver(this.engine, transports, clock);
+    this.#connections = new Connections({
+      driver: this.driver,
+      mapped,
+      log,
+      system,
+      remotes: () => this.remotes,
+      afterHandshake: options.gate && ((connection) => options.gate!.afterHandshake(connection)),
+    });
     this.incomings = new Incomings({
       driver: this.driver,
       log,
       isOpen: () => this.state === 'open',
       describe: (addr) => this.describe(addr),
-      adopt: (quic) => this.#adopt(quic),
+      adopt: (quic) => this.#connections.adopt(quic),
     });
-    this.driver.onProgress = () => this.#progressed?.();
     this.lookup = new LookupRegistry({
       clock,
       log,
@@ -320,7 +326,7 @@ export class EndpointActor {
           this.driver.transmit();
           this.engine.close(0n, new Uint8Array(0), this.driver.clock.now());
           this.driver.flush();
-          return this.#allDraining(signal);
+          return this.#connections.allDraining(signal);
         },
         mapping: () => this.#portMapper?.stop(),
         socket: () => this.socket.stop(),
@@ -329,7 +335,7 @@ export class EndpointActor {
         drivers: () => {
           this.driver.flush();
           this.driver.stop();
-          for (const connection of this.#connections) connection.endpointEnded();
+          this.#connections.endpointEnded();
         },
         sockets: () => this.transports.close(),
         endWatches: () => {
@@ -415,7 +421,7 @@ export class EndpointActor {
       const targets = this.remotes.targetsOf(id).map((addr) => formatRemoteAddr(this.describe(addr)));
       return `#${quic.stableId} client dials ${id.toString().slice(0, 10)} at ${targets.join(', ')}`;
     });
-    return this.#adopt(quic, to);
+    return this.#connections.adopt(quic, to);
   }
 
   async #resolve(remote: EndpointAddr, signal: AbortSignal): Promise<Addr> {
@@ -428,39 +434,6 @@ export class EndpointActor {
     }
   }
 
-  #adopt(quic: QuicConnection, to?: Addr): ConnectionActor {
-    const { driver } = this;
-    const actor = new ConnectionActor({
-      quic,
-      driver,
-      mapped: this.#mapped,
-      log: this.#log,
-      system: this.system,
-      admit: (connection) => this.#admit(connection),
-    });
-    this.#connections.add(actor);
-    actor.drained.promise.then(
-      () => this.#connections.delete(actor),
-      () => undefined,
-    );
-    if (to !== undefined) {
-      // First flights go there until the handshake has settled on an address.
-      this.#mapped.hold(to);
-      const release = (): void => this.#mapped.release(to);
-      actor.connected.promise.then(release, release);
-    }
-    driver.wake();
-    return actor;
-  }
-
-  /** The handshake of a connection is complete: its peer's remote takes it, then hooks may refuse it. */
-  async #admit(connection: ConnectionActor): Promise<void> {
-    const peer = connection.quic.peerIdentity;
-    if (peer?.type !== 'rawPublicKey') return;
-    await this.remotes.addConnection(EndpointId.fromVerified(peer.publicKey), connection);
-    if (this.#gate !== undefined) await this.#gate.afterHandshake(connection);
-  }
-
   /** An address as an application sees it. */
   describe(addr: Addr): RemoteAddr {
     return this.#mapped.describe(addr);
@@ -471,21 +444,6 @@ export class EndpointActor {
   /** Ends everything in order: connections are closed and their peers told, then sockets go. All callers wait for it. */
   close(timeoutMs: number | undefined): Promise<void> {
     return this.#life.close(timeoutMs);
-  }
-
-  /** Until every peer has answered its close, or nobody waits any more. */
-  #allDraining(signal: AbortSignal): Promise<void> {
-    if (this.engine.undrainedCount === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      const finish = (): void => {
-        this.#progressed = undefined;
-        resolve();
-      };
-      signal.addEventListener('abort', finish, { once: true });
-      this.#progressed = () => {
-        if (this.engine.undrainedCount === 0) finish();
-      };
-    });
   }
 }
 
