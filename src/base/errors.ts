@@ -10,6 +10,7 @@ export const ERROR_CODES = {
   'BindError.Sockets': 'A required socket could not be bound; `cause` is the system error.',
   'BindError.CreateQuicEndpoint': 'No socket at all could be bound.',
   'BindError.AddressLookup': 'A lookup service could not be made; see `cause`.',
+  'BindError.Engine': 'The QUIC engine does not run on this platform, or failed to load; see `cause`.',
   'InvalidSocketAddr.AddrParse': 'A bind address is not `ip:port`.',
   'InvalidSocketAddr.InvalidPrefixLength': 'A prefix length is above 32 (IPv4) or 128 (IPv6).',
   'InvalidSocketAddr.DuplicateDefaultAddr': 'Two default addresses of one family.',
@@ -49,6 +50,16 @@ export const ERROR_CODES = {
   'DnsError.Status': 'The DNS server answered the HTTP request with `status`.',
   'DnsError.NoResolver':
     'There is no system resolver here (browsers), and no server for DNS over HTTPS was given.',
+  'DhtError.Unavailable':
+    'The DHT cannot be used here: the package `pkarr`, its native part, or UDP is missing; see `cause`.',
+  'DhtError.NoNodes': 'No node of the DHT answered.',
+  'DhtError.Refused': 'Nodes of the DHT answered, but none stored the packet; see `cause`.',
+  'DhtError.TimedOut': 'Looking through the DHT took too long.',
+  'DhtError.Busy': 'Too many keys are being looked for in the DHT.',
+  'DhtError.Closed': 'The DHT client was closed.',
+  'DhtError.Malformed': 'A message of a DHT node that cannot be read.',
+  'DhtError.Unexpected': 'An answer of a DHT node to nothing that it was asked, or too late.',
+  'DhtError.WrongKey': 'A DHT node answered with the packet of another key.',
   'ConnectingError.ConnectionError': 'The handshake failed; `cause` is a ConnectionError.',
   'ConnectingError.HandshakeFailure':
     'The peer could not be authenticated; `cause` is an AuthenticationError.',
@@ -116,6 +127,7 @@ export const ERROR_CODES = {
   'DnsServerError.InvalidOptions': 'Options of a lookup server that contradict each other or cannot be read.',
   'DnsServerError.Certificate': 'A certificate or key that cannot be read or used.',
   'DnsServerError.Bind': 'A socket could not be bound; `cause` is the system error.',
+  'DnsServerError.Dht': 'The DHT was asked for and cannot be used; `cause` is a DhtError.',
   'DnsServerError.Store': 'The database of records cannot be opened; see `cause`.',
   'TimeoutError.Elapsed': 'The `timeoutMs` of a call elapsed.',
 } as const;
@@ -279,6 +291,11 @@ export class DnsError extends IrohError {
     this.responseCode = fields.responseCode;
     this.status = fields.status;
   }
+}
+
+/** The DHT failed, or a node of it said what is refused; cause of a {@link LookupError}. */
+export class DhtError extends IrohError {
+  declare readonly code: CodeOf<'DhtError'>;
 }
 
 /** Why the handshake failed; cause of a {@link ConnectError}. */

@@ -1,17 +1,20 @@
 /**
  * What a QUIC engine is to the rest of the system: bytes and `now` in, bytes and events out.
  *
- * Two implementations are planned (docs/decisions.md): `src/quic` here, and an adapter over quiche. Everything is
- * synchronous. After any call the caller drains, in this order: {@link QuicEngine.pollTransmits}, then
+ * There are two implementations (docs/decisions.md): `src/quic` here, and `src/quiche`, an adapter over quiche. Everything
+ * is synchronous. After any call the caller drains, in this order: {@link QuicEngine.pollTransmits}, then
  * {@link QuicEngine.pollTimeout}, then {@link QuicEngine.pollEvent}.
  *
  * @module
  */
 import type { Millis } from '../base/clock.ts';
+import type { Rng } from '../base/rng.ts';
 import type { Addr } from '../base/socket-addr.ts';
+import type { SecretKey } from '../crypto/keys.ts';
 import type { ClientTlsConfig, PeerIdentity, ServerTlsConfig } from '../tls/session.ts';
 import type { ConnectionStats, PathStats } from './stats.ts';
 import type { TransportConfig } from './config.ts';
+import type { QlogFactory } from './qlog.ts';
 import type { TransportError } from './transport-error.ts';
 
 /** A received UDP payload. */
@@ -51,12 +54,22 @@ export type PathId = number;
 /** Whether a path is preferred for data; draft-ietf-quic-multipath §3.3. */
 export type PathStatus = 'available' | 'backup';
 
+/** What an engine can do, whatever the peer can: what is missing here is not offered to any peer. */
 export interface EngineCapabilities {
+  /** draft-ietf-quic-multipath: several paths carry data, and both sides have a say. */
   readonly multipath: boolean;
+  /** n0's NAT traversal: addresses are exchanged and hole-punching rounds are started. */
   readonly natTraversal: boolean;
+  /** draft-seemann-quic-address-discovery. */
   readonly addressDiscovery: boolean;
+  /** RFC 7250. Without it, endpoints prove their keys by self-signed X.509 certificates. */
   readonly rawPublicKeys: boolean;
+  /**
+   * RFC 9000 §9. Without `multipath` the path calls mean this: a client's `openPathEnsure` probes another path, and status
+   * `available` on a validated path moves the connection to it; servers follow.
+   */
   readonly migration: boolean;
+  /** RFC 8446 §7.5: `exportKeyingMaterial` works; else it throws. */
   readonly exporter: boolean;
   /** True when every deadline comes from `now` arguments, so that the engine can be simulated. */
   readonly virtualTime: boolean;
@@ -272,6 +285,27 @@ export interface QuicConnection {
    * @param found - Addresses of the peer known from elsewhere, to be probed beside those that it advertised.
    */
   initiateNatRound(now: Millis, found?: readonly Addr[]): Addr[];
+}
+
+/** What an engine is made with. */
+export interface EngineOptions {
+  readonly rng: Rng;
+  /** Wall-clock ms since 1970 minus the monotonic clock's ms. */
+  readonly wallOffsetMs: Millis;
+  /** Who the endpoint is: engines that prove it by themselves, not through the TLS profile, need the key. */
+  readonly secretKey: SecretKey;
+  readonly qlog?: QlogFactory | undefined;
+}
+
+/** Where an endpoint gets its engine. */
+export interface EngineProvider {
+  /** For logs and errors. */
+  readonly name: string;
+  /**
+   * Loads what the engine needs; called while the endpoint binds.
+   * @throws {BindError} `BindError.Engine` when it does not run here.
+   */
+  load(): Promise<(options: EngineOptions) => QuicEngine>;
 }
 
 /** A sans-IO QUIC endpoint: every connection of one `Endpoint`. */
