@@ -1,7 +1,8 @@
 /**
- * The demo: two processes and a relay. One process prints a ticket, the other dials it through the relay. The connection
- * becomes direct, loses the direct path, goes on over the relay, and becomes direct again, while a file goes there and back.
- * Each change of the path is printed as it happens; at the end a table says what was measured.
+ * The demo: two processes, a relay and a lookup server, all on this machine. One process publishes at the lookup server which
+ * relay it is at; the other knows its id only, finds it there, and dials it through the relay. The connection becomes direct,
+ * loses the direct path, goes on over the relay, and becomes direct again, while a file goes there and back. Who found it and
+ * each change of the path is printed as it happens; at the end a table says what was measured.
  *
  * @module
  */
@@ -13,13 +14,17 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { DnsServer } from '../dns-server.ts';
 import {
+  DnsLookup,
   Endpoint,
-  EndpointAddr,
   formatRemoteAddr,
+  PkarrPublisher,
+  PkarrResolver,
   systemPlatform,
   type BiStream,
   type Connection,
+  type EndpointId,
   type Path,
   type RelayConfig,
 } from '../index.ts';
@@ -27,13 +32,14 @@ import { RelayServer } from '../relay-server.ts';
 import { FILE_ALPN, receiveFile, sendFile } from './file.ts';
 import { secretKeyOf } from './identity.ts';
 import { formatSize, say } from './progress.ts';
-import { formatChange, formatTime, Timeline } from './timeline.ts';
+import { TimedLookup, type Finding } from './timed-lookup.ts';
+import { formatChange, formatNote, Timeline } from './timeline.ts';
 import { UdpSwitch } from './udp-switch.ts';
 import { UserError } from './user-error.ts';
 
 const { clock } = systemPlatform;
 
-const DEFAULT_FILE_BYTES = 64 * 1_024 * 1_024;
+const DEFAULT_FILE_BYTES = 32 * 1_024 * 1_024;
 /** A byte goes there and back so often, ms: whatever path there is has something to carry. */
 const PULSE_INTERVAL_MS = 50;
 /** Not behind the bytes of the file: it is to tell of the path. */
@@ -42,21 +48,36 @@ const PULSE_PRIORITY = 1;
 const RELAYED_MS = 1_000;
 /** How much of the file is back when UDP is blocked. */
 const OUTAGE_AFTER = 0.25;
-/** Any step takes at most so long, ms; all of them far less. */
-const STEP_LIMIT_MS = 15_000;
+/** Any step takes at most so long, ms; all of them far less, unless the machine is very busy. */
+const STEP_LIMIT_MS = 30_000;
 
 /** The embedded relay speaks HTTP only, so it has no address discovery. */
 const relayAt = (url: string): RelayConfig => ({ url, quicPort: false });
 
-/** The answering process: echoes one stream; takes a file on another one and gives it back. */
-async function answer(folder: string, relay: string): Promise<void> {
-  const endpoint = await Endpoint.bind({ preset: 'minimal', alpns: [FILE_ALPN], relay: [relayAt(relay)] });
+/** Where the processes meet, and where they find each other. */
+interface Servers {
+  /** URL of the relay. */
+  readonly relay: string;
+  /** URL of the lookup server, for signed packets. */
+  readonly pkarrUrl: string;
+  /** `ip:port` of the lookup server, for DNS. */
+  readonly dnsServers: readonly string[];
+  /** Domain that it answers for. */
+  readonly origin: string;
+}
+
+/** The answering process: publishes itself, and says its id; echoes one stream; gives back the file that comes on another. */
+async function answer(folder: string, { relay, pkarrUrl }: Servers): Promise<void> {
+  const endpoint = await Endpoint.bind({
+    preset: 'minimal',
+    alpns: [FILE_ALPN],
+    relay: [relayAt(relay)],
+    // Publishes the relay. The direct addresses are for the two to find out.
+    lookup: (host) => new PkarrPublisher({ ...host, url: pkarrUrl }),
+  });
   // Whoever dials by the relay alone finds us once we are there.
   await endpoint.online({ timeoutMs: STEP_LIMIT_MS });
-  const { id, addr } = endpoint;
-  // Without the direct addresses: those are for the two to find out.
-  const relayed = addr.relays.map((url) => ({ type: 'relay', url }) as const);
-  process.send?.(new EndpointAddr(id, relayed).toTicket());
+  process.send?.(endpoint.id.toString());
   const incoming = await endpoint.accept();
   const connection = await incoming!.accept().connected;
   const pulse = await connection.acceptBi();
@@ -111,26 +132,43 @@ class Pulse {
 }
 
 interface Story {
-  readonly ticket: string;
-  /** URL of the relay. */
-  readonly relay: string;
+  /** Whom to dial; nothing else is known of it. */
+  readonly id: string;
+  readonly servers: Servers;
   /** What goes there and back. */
   readonly path: string;
   readonly folder: string;
   readonly timeline: Timeline;
 }
 
+/** A line of the timeline that is no change of path. */
+function note(timeline: Timeline, text: string, where = ''): void {
+  say(formatNote(timeline.elapsedMs, text, where));
+}
+
+/** Both ways to ask the lookup server; whoever answers first is enough. Each answer is printed. */
+function lookups({ pkarrUrl, dnsServers, origin }: Servers, timeline: Timeline): TimedLookup[] {
+  const onFound = ({ service, tookMs, addrs }: Finding): void =>
+    note(timeline, `found by ${service} in ${tookMs.toFixed(0)} ms`, addrs);
+  return [
+    new TimedLookup('pkarr over HTTP', new PkarrResolver({ url: pkarrUrl }), onFound),
+    new TimedLookup('DNS', new DnsLookup({ origin, servers: dnsServers }), onFound),
+  ];
+}
+
 /** The dialling process: sends a file, gets it back, loses the direct path meanwhile. */
-async function dial({ ticket, relay, path, folder, timeline }: Story): Promise<void> {
+async function dial({ id, servers, path, folder, timeline }: Story): Promise<void> {
   const udp = new UdpSwitch();
+  const services = lookups(servers, timeline);
   const endpoint = await Endpoint.bind({
     preset: 'minimal',
     secretKey: secretKeyOf({}),
-    relay: [relayAt(relay)],
+    relay: [relayAt(servers.relay)],
+    lookup: services,
     platform: udp.platform,
     inspect: timeline.recorder.inspect,
   });
-  const connection = await endpoint.connect(ticket, FILE_ALPN, { timeoutMs: STEP_LIMIT_MS });
+  const connection = await endpoint.connect(id, FILE_ALPN, { timeoutMs: STEP_LIMIT_MS });
   const pulse = new Pulse(await connection.openBi());
   await timeline.until('direct', STEP_LIMIT_MS);
 
@@ -157,7 +195,7 @@ async function dial({ ticket, relay, path, folder, timeline }: Story): Promise<v
   const relayedBytes = bytesOf(pathOf(connection, 'relay'));
   const direct = pathOf(connection, 'ip')!;
   const stats = connection.stats();
-  const id = connection.remoteId.toString().slice(0, 10);
+  const proven = connection.remoteId.toString().slice(0, 10);
   connection.close(0, 'done');
   await endpoint.close();
 
@@ -165,7 +203,12 @@ async function dial({ ticket, relay, path, folder, timeline }: Story): Promise<v
     `${(size / ms / 1_000).toFixed(1)} MB/s (${(ms / 1_000).toFixed(2)} s)`;
   const share = ((100 * stats.lostPackets) / Math.max(stats.sentPackets, 1)).toFixed(2);
   const isEqual = there === back;
+  const found = services
+    .flatMap(({ name, tookMs }) => (tookMs === undefined ? [] : [{ name, tookMs }]))
+    .sort((one, other) => one.tookMs - other.tookMs)
+    .map(({ name, tookMs }) => `by ${name} in ${tookMs.toFixed(0)} ms`);
   table([
+    ['found', found.join(', ')],
     [
       'checksum',
       isEqual ? `equal, sha256 ${there.slice(0, 16)}…` : `DIFFERENT: ${there} there, ${back} back`,
@@ -176,7 +219,7 @@ async function dial({ ticket, relay, path, folder, timeline }: Story): Promise<v
       'pause',
       `${pulse.longestPauseMs.toFixed(0)} ms at most between echoes of a byte sent every ${PULSE_INTERVAL_MS} ms`,
     ],
-    ['handshake', `${stats.handshakeMs?.toFixed(1)} ms, ${id} proved its key`],
+    ['handshake', `${stats.handshakeMs?.toFixed(1)} ms, ${proven}… proved its key`],
     [
       'round trip',
       `${direct.stats.minRttMs.toFixed(2)} ms at best, ${direct.stats.rttMs.toFixed(2)} ms under load`,
@@ -184,19 +227,18 @@ async function dial({ ticket, relay, path, folder, timeline }: Story): Promise<v
     ['packets', `${count(stats.sentPackets)} sent, ${count(stats.receivedPackets)} received`],
     ['lost', `${count(stats.lostPackets)} of those sent (${share} %)`],
     ['path', `${formatRemoteAddr(direct.remoteAddr)}, ${direct.stats.mtu} bytes per datagram`],
-    ['relay', `${relay} carried ${formatSize(relayedBytes)}`],
+    ['relay', `${servers.relay} carried ${formatSize(relayedBytes)}`],
   ]);
   if (!isEqual) process.exitCode = 1;
 }
 
 /** Blocks UDP until the relay has carried the data for a while; then waits for the direct path. */
 async function loseDirectPath(udp: UdpSwitch, timeline: Timeline): Promise<void> {
-  const note = (text: string): void => say(`${formatTime(timeline.elapsedMs)}  ${text}`);
-  note('UDP is blocked: datagrams get lost, and nobody is told');
+  note(timeline, 'UDP is blocked: datagrams get lost, and nobody is told');
   udp.isOn = false;
   await timeline.until('relayed', STEP_LIMIT_MS);
   await new Promise<void>((resolve) => void clock.setTimeout(resolve, RELAYED_MS));
-  note('UDP works again');
+  note(timeline, 'UDP works again');
   udp.isOn = true;
   await timeline.until('direct', STEP_LIMIT_MS);
 }
@@ -230,10 +272,23 @@ function firstMessage(child: ChildProcess): Promise<string> {
   });
 }
 
+/** @throws {Error} after `limitMs`. */
+async function within<T>(limitMs: number, promise: Promise<T>, otherwise: string): Promise<T> {
+  let timer: unknown;
+  const limit = new Promise<never>((_, reject) => {
+    timer = clock.setTimeout(() => reject(new Error(`${otherwise}, after ${limitMs} ms`)), limitMs);
+  });
+  try {
+    return await Promise.race([promise, limit]);
+  } finally {
+    clock.clearTimeout(timer);
+  }
+}
+
 /** The answering process; it has a key of its own. */
-function startAnswering(folder: string, relay: string): ChildProcess {
+function startAnswering(folder: string, servers: Servers): ChildProcess {
   const { IROH_SECRET: _, ...env } = process.env;
-  return fork(fileURLToPath(import.meta.url), ['--answer', folder, relay], { env });
+  return fork(fileURLToPath(import.meta.url), ['--answer', folder, JSON.stringify(servers)], { env });
 }
 
 interface Arguments {
@@ -259,8 +314,8 @@ function readArguments(): Arguments {
 async function main(): Promise<void> {
   const { file, record } = readArguments();
   const folder = mkdtempSync(join(tmpdir(), 'iroh-ts-demo-'));
-  const server = await RelayServer.listen();
-  const relay = server.url.href;
+  let relayServer: RelayServer | undefined;
+  let lookupServer: DnsServer | undefined;
   let child: ChildProcess | undefined;
   let timeline: Timeline | undefined;
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
@@ -276,23 +331,34 @@ async function main(): Promise<void> {
     const { size } = await stat(path).catch((error: unknown) => {
       throw new UserError(`cannot read ${path}`, error);
     });
-    child = startAnswering(folder, relay);
+    let onPublish!: (id: EndpointId) => void;
+    const published = new Promise<EndpointId>((resolve) => (onPublish = resolve));
+    relayServer = await RelayServer.listen();
+    lookupServer = await DnsServer.listen({ onPublish });
+    const servers: Servers = {
+      relay: relayServer.url.href,
+      pkarrUrl: lookupServer.pkarrUrl,
+      dnsServers: lookupServer.dnsAddrs.map(({ text }) => text),
+      origin: lookupServer.origins[0]!,
+    };
+    child = startAnswering(folder, servers);
     const ended = new Promise<number | null>((resolve) => child!.once('exit', resolve));
-    const ticket = await firstMessage(child);
+    const id = await firstMessage(child);
+    await within(STEP_LIMIT_MS, published, 'the other process does not publish itself');
     console.log(
       [
-        `Process ${child.pid} is at a relay and prints a ticket: its key, and the relay; no address of its own.`,
-        `Process ${process.pid} dials it there and sends ${file ?? 'random bytes'} (${formatSize(size)}) there and back.`,
-        `\n  ${ticket}\n`,
-        'How its data travels, and why:\n',
+        `Process ${child.pid} is at a relay, and has published that at a lookup server, signed. This is its id:`,
+        `\n  ${id}\n`,
+        `Process ${process.pid} dials that id, and sends ${file ?? 'random bytes'} (${formatSize(size)}) there and back.`,
+        'Relay and lookup server run on this machine. Who finds it, how data travels, and why:\n',
       ].join('\n'),
     );
     timeline = new Timeline((change) => say(formatChange(change)));
-    await dial({ ticket, relay, path, folder, timeline });
+    await dial({ id, servers, path, folder, timeline });
     if ((await ended) !== 0) process.exitCode = 1;
   } finally {
     child?.kill();
-    await server.close();
+    await Promise.all([relayServer?.close(), lookupServer?.close()]);
     removeFolder();
     process.off('SIGINT', interrupt);
     if (record !== undefined && timeline !== undefined) {
@@ -303,7 +369,7 @@ async function main(): Promise<void> {
 }
 
 const [, , role, ...rest] = process.argv;
-const run = role === '--answer' ? answer(rest[0]!, rest[1]!) : main();
+const run = role === '--answer' ? answer(rest[0]!, JSON.parse(rest[1]!) as Servers) : main();
 run.catch((error: unknown) => {
   console.error(error instanceof UserError ? error.message : error);
   process.exitCode = 1;

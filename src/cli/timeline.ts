@@ -31,6 +31,11 @@ type Waiter = (to: SelectedState) => void;
 
 const { clock } = systemPlatform;
 
+const STATE_COLUMNS = 7;
+const REASON_COLUMNS = 20;
+/** As wide as `relayed → direct   established`. */
+const NOTE_COLUMNS = 2 * STATE_COLUMNS + ' → '.length + 2 + REASON_COLUMNS;
+
 const COLORS = { none: 'gray', relayed: 'yellow', direct: 'green', custom: 'cyan' } as const;
 
 /** Watches one endpoint that has one peer. */
@@ -95,15 +100,20 @@ export class Timeline {
 /** `0.421 s  relayed → direct   established   ip:192.0.2.2:53154`, in colour on a terminal. */
 export function formatChange({ atMs, from, to, reason, remote }: SelectionChange): string {
   const arrow = `${paint(from)} → ${paint(to)}`;
-  return `${formatTime(atMs)}  ${arrow}  ${reason.padEnd(20)} ${remote ?? ''}`.trimEnd();
+  return `${formatTime(atMs)}  ${arrow}  ${reason.padEnd(REASON_COLUMNS)} ${remote ?? ''}`.trimEnd();
+}
+
+/** A line that tells of something else, with an address where changes have theirs. */
+export function formatNote(atMs: number, text: string, remote = ''): string {
+  return `${formatTime(atMs)}  ${text.padEnd(NOTE_COLUMNS)} ${remote}`.trimEnd();
 }
 
 /** Seconds with three digits, in nine columns. */
-export function formatTime(ms: number): string {
+function formatTime(ms: number): string {
   return `${(ms / 1_000).toFixed(3).padStart(7)} s`;
 }
 
 function paint(state: SelectedState): string {
-  const text = state.padEnd(7);
+  const text = state.padEnd(STATE_COLUMNS);
   return process.stdout.isTTY && process.stdout.hasColors() ? styleText(COLORS[state], text) : text;
 }

@@ -91,7 +91,21 @@ function recordedChanges(): Change[] {
 }
 
 describe('the demo', () => {
-  test('dials by relay, becomes direct, falls back to the relay, becomes direct again, and ends by itself', () => {
+  test('dials by id alone: says which service found it and how long that took, before anything else', () => {
+    // A line of its own, to be copied; nothing says more of the other side than its id.
+    const [, id] = /^ {2}([0-9a-f]{64})$/m.exec(stdout)!;
+    expect(stdout).not.toMatch(/endpoint[a-z2-7]{40}/);
+    const timeline = stdout.split('\n').filter((line) => /^ +\d+\.\d{3} s/.test(line));
+    const [, , , relay] = /^ +\d+\.\d{3} s {2}found by (pkarr over HTTP|DNS) in (\d+) ms +(\S+)$/.exec(
+      timeline[0]!,
+    )!;
+    expect(relay).toMatch(/^relay:http:\/\/127\.0\.0\.1:\d+\/$/);
+    expect(printed[0]).toMatchObject({ from: 'none', to: 'relayed', remote: relay });
+    expect(stdout).toMatch(/^│ found +│ by (pkarr over HTTP|DNS) in \d+ ms/m);
+    expect(stdout).toContain(`${id!.slice(0, 10)}… proved its key`);
+  });
+
+  test('takes the relay first, becomes direct, falls back to the relay, becomes direct again, and ends by itself', () => {
     expect(code).toBe(0);
     const story = printed.map(({ from, to, reason, remote }) => `${from} → ${to} ${reason} ${remote}`);
     // On a machine that is busy enough a path may stall for a moment all by itself: that may stand between these.
