@@ -8,6 +8,7 @@ import { quiet } from './actors/wait.ts';
 import type { EndpointId } from './base/endpoint-id.ts';
 import { AuthenticationError, ConnectError, ConnectingError, ConnectionError } from './base/errors.ts';
 import { Connection } from './connection.ts';
+import type { EngineCapabilities } from './quic/engine.ts';
 
 /** A connection to be used before the server answered, and the verdict about that. */
 export interface EarlyConnection {
@@ -99,7 +100,8 @@ export class Connecting implements PromiseLike<Connection> {
       await promise;
     } catch (error) {
       this.#giveUp.signal.throwIfAborted();
-      throw error instanceof ConnectionError ? toConnectError(error) : error;
+      if (!(error instanceof ConnectionError)) throw error;
+      throw toConnectError(error, this.#actor!.driver.engine.capabilities);
     }
   }
 
@@ -114,11 +116,28 @@ export class Connecting implements PromiseLike<Connection> {
 /** Alerts with which our own verifier refuses a server: bad_certificate, unsupported_certificate, unknown_ca. */
 const IDENTITY_ALERTS = new Set([0x100 + 42, 0x100 + 43, 0x100 + 48]);
 
+/** Alert handshake_failure: no certificate type in common. Of what else it may mean, every TLS 1.3 stack has enough. */
+const NOTHING_IN_COMMON = 0x100 + 40;
+
 /** A failed handshake as `connect` reports it. */
-export function toConnectError(error: ConnectionError): ConnectError {
-  const isIdentity =
-    error.code === 'ConnectionError.TransportError' && IDENTITY_ALERTS.has(Number(error.rawCode ?? 0n));
-  if (isIdentity) {
+export function toConnectError(
+  error: ConnectionError,
+  { rawPublicKeys }: Pick<EngineCapabilities, 'rawPublicKeys'>,
+): ConnectError {
+  const alert = Number(error.rawCode ?? 0n);
+  const isOurs = error.code === 'ConnectionError.TransportError';
+  if (alert === NOTHING_IN_COMMON && (isOurs || error.code === 'ConnectionError.ConnectionClosed')) {
+    const message = rawPublicKeys
+      ? 'the peer proves its key by a certificate only: bind this endpoint with `x509Peers: true`'
+      : 'the peer takes raw public keys only (RFC 7250), as iroh does, and the engine of this endpoint has none: ' +
+        'use the default engine, or, if the peer is iroh-ts, bind it with `x509Peers: true`';
+    return new ConnectError(
+      'ConnectError.CertificateType',
+      message,
+      new ConnectingError('ConnectingError.HandshakeFailure', message, error),
+    );
+  }
+  if (isOurs && IDENTITY_ALERTS.has(alert)) {
     const reason = new AuthenticationError(
       'AuthenticationError.RemoteId',
       'the peer has another endpoint id',

@@ -8,7 +8,7 @@ import type { ConnectionActor } from './actors/connection-actor.ts';
 import { deadlineOf, type WaitOptions } from './actors/wait.ts';
 import { fromUtf8, utf8 } from './base/bytes.ts';
 import { SendDatagramError, toWireCode, type ConnectionError } from './base/errors.ts';
-import { EndpointId } from './base/endpoint-id.ts';
+import type { EndpointId } from './base/endpoint-id.ts';
 import type { Path, PathEvent } from './actors/connection-paths.ts';
 import type { Direction, Side, StreamId } from './quic/engine.ts';
 import type { ConnectionStats } from './quic/stats.ts';
@@ -40,9 +40,9 @@ export class Connection {
   /** The endpoint on the other side. @throws {Error} on an accepted connection before its handshake is complete. */
   get remoteId(): EndpointId {
     if (this.#remoteId !== undefined) return this.#remoteId;
-    const peer = this.#actor.quic.peerIdentity;
-    if (peer?.type !== 'rawPublicKey') throw new Error('the remote endpoint is not authenticated yet');
-    return EndpointId.fromVerified(peer.publicKey);
+    const { remoteId } = this.#actor;
+    if (remoteId === undefined) throw new Error('the remote endpoint is not authenticated yet');
+    return remoteId;
   }
 
   /** The negotiated protocol. */

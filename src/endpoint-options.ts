@@ -31,6 +31,9 @@ export function checkOptions(options: EndpointOptions): void {
     const value: unknown = options[name];
     if (value !== undefined && !Array.isArray(value)) throw new TypeError(`${name}: expected an array`);
   }
+  const { engine }: { readonly engine?: { readonly load?: unknown } | undefined } = options;
+  if (engine !== undefined && typeof engine.load !== 'function')
+    throw new TypeError('engine: expected an EngineProvider');
 }
 
 /** A new key when none is given. @throws {ParseError} `SecretKey.Length`; TypeError */

@@ -8,6 +8,7 @@ import { systemPlatform } from '#transport/system-platform';
 import { ActorSystem } from './actors/actor-system.ts';
 import { EndpointActor } from './actors/endpoint-actor.ts';
 import type { EndpointState } from './actors/endpoint-state.ts';
+import { ownEngine } from './actors/engine-provider.ts';
 import { partsOf } from './actors/internals.ts';
 import type { LookupFactory } from './actors/lookup-host.ts';
 import { n0Lookups } from './actors/n0-lookups.ts';
@@ -33,6 +34,7 @@ import type { PathPolicy } from './machines/path-selection.ts';
 import type { NetReport } from './net-report/report.ts';
 import { toMappedSelector, type PathSelector } from './path-selector.ts';
 import { DEFAULT_TRANSPORT_CONFIG, type TransportConfig } from './quic/config.ts';
+import type { EngineCapabilities, EngineProvider } from './quic/engine.ts';
 import type { QlogFactory } from './quic/qlog.ts';
 import type { RelayStatus } from './relay/relay-status.ts';
 import { Relays, toRelayMap, type RelayOption } from './relays.ts';
@@ -97,6 +99,16 @@ export interface EndpointOptions {
   readonly proxy?: string | undefined;
   /** Whom relays and lookup servers must be certified by. Peers are not concerned. */
   readonly tls?: TlsTrust | undefined;
+  /**
+   * Whether this endpoint also proves its key by a self-signed X.509 certificate, to peers that take nothing else, and takes such
+   * certificates. Needed with peers whose {@link engine} has no raw public keys; iroh has no such peers. Default false.
+   */
+  readonly x509Peers?: boolean | undefined;
+  /**
+   * The QUIC engine, by default our own: the one that talks to iroh. See {@link Endpoint.capabilities} for what another one can
+   * do.
+   */
+  readonly engine?: EngineProvider | undefined;
   /** Sockets; by default any IPv4 address, and any IPv6 address where there is IPv6. */
   readonly bind?: readonly (string | BindOptions)[];
   /** Addresses (`ip:port`) that others are told beside those that this endpoint sees: a forwarded port, say. */
@@ -156,8 +168,8 @@ export class Endpoint {
 
   /**
    * Binds sockets.
-   * @throws {BindError} when a required socket cannot be bound; {@link InvalidSocketAddrError} on bad `bind` options;
-   * {@link ParseError} on other text that cannot be read; TypeError on options that mean nothing.
+   * @throws {BindError} when a required socket cannot be bound, or the engine does not run here; {@link InvalidSocketAddrError}
+   * on bad `bind` options; {@link ParseError} on other text that cannot be read; TypeError on options that mean nothing.
    */
   static async bind(options: EndpointOptions = {}): Promise<Endpoint> {
     checkOptions(options);
@@ -180,6 +192,8 @@ export class Endpoint {
       bind: options.bind ?? [],
       externalAddrs: (options.externalAddrs ?? []).map(toExternalAddr),
       transport,
+      engine: options.engine ?? ownEngine,
+      hasX509Peers: options.x509Peers ?? false,
       keyLog: toKeyLog(options.keylog),
       qlog: toQlogFactory(options.qlog),
       log,
@@ -218,6 +232,11 @@ export class Endpoint {
   /** The identity's secret half. Never prints itself; `toBytes()` is for storing it. */
   get secretKey(): SecretKey {
     return this.#actor.secretKey;
+  }
+
+  /** What the engine can do. What it lacks, no peer can make up for. */
+  get capabilities(): EngineCapabilities {
+    return this.#actor.engine.capabilities;
   }
 
   /** Id and current addresses. Give `addr.toTicket()` to whom should dial. */

@@ -64,7 +64,16 @@ export {
   type CongestionControl,
   type TransportConfig,
 } from './quic/config.ts';
-export type { Direction, PathAbandonReason, PathId, PathStatus, Side, StreamId } from './quic/engine.ts';
+export type {
+  Direction,
+  EngineCapabilities,
+  EngineProvider,
+  PathAbandonReason,
+  PathId,
+  PathStatus,
+  Side,
+  StreamId,
+} from './quic/engine.ts';
 export type { ConnectionStats, PathStats, UdpCounters } from './quic/stats.ts';
 export type { Logger } from './transport/log.ts';
 export type { QlogFactory, QlogSink } from './quic/qlog.ts';

@@ -7,11 +7,13 @@
 import type { Actor } from 'xstate';
 import type { Clock } from '../base/clock.ts';
 import { ConnectionError } from '../base/errors.ts';
-import { fromUtf8, toHex } from '../base/bytes.ts';
+import { fromUtf8 } from '../base/bytes.ts';
+import { EndpointId } from '../base/endpoint-id.ts';
 import { formatRemoteAddr } from '../base/remote-addr.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import type { CloseReason, ConnectionEvent, Direction, QuicConnection, StreamId } from '../quic/engine.ts';
 import { transportCodeName } from '../quic/transport-error.ts';
+import { endpointKeyOf } from '../tls/profile.ts';
 import { connectionMachine, type ConnectionLifeEvent } from '../machines/connection.ts';
 import type { Log } from '../transport/log.ts';
 import type { ActorSystem } from './actor-system.ts';
@@ -79,6 +81,7 @@ export class ConnectionActor implements ConnectionListener {
   readonly #stoppedUnseen = new Map<StreamId, bigint>();
   #life: Actor<typeof connectionMachine> | undefined;
   #error: ConnectionError | undefined;
+  #remoteId: EndpointId | undefined;
   #isConfirmed = false;
   /** Counts refusals of early data. Streams of before one must not touch those of after it, which reuse their numbers. */
   earlyRejections = 0;
@@ -109,6 +112,13 @@ export class ConnectionActor implements ConnectionListener {
     const reason = this.quic.closeReason;
     if (reason !== undefined) this.#error ??= toConnectionError(reason);
     return this.#error;
+  }
+
+  /** The key that the peer proved; undefined before the handshake is complete. */
+  get remoteId(): EndpointId | undefined {
+    const peer = this.quic.peerIdentity;
+    const key = peer && this.#remoteId === undefined ? endpointKeyOf(peer) : undefined;
+    return (this.#remoteId ??= key && EndpointId.fromVerified(key));
   }
 
   #live(event: ConnectionLifeEvent): void {
@@ -188,7 +198,7 @@ export class ConnectionActor implements ConnectionListener {
         this.#live({ type: 'connected', side: this.quic.side });
         this.handshakeData.resolve();
         this.earlyVerdict.resolve(this.quic.accepted0Rtt ?? false);
-        this.#log.write('connection', () => `${this.#name} connected${facts(this.quic)}`);
+        this.#log.write('connection', () => `${this.#name} connected${facts(this)}`);
         this.#admit(this).then(
           () => this.connected.resolve(),
           (error: unknown) => {
@@ -312,10 +322,9 @@ export class ConnectionActor implements ConnectionListener {
 }
 
 /** Protocol, peer and duration of a handshake. */
-function facts(quic: QuicConnection): string {
-  const { peerIdentity, alpn } = quic;
-  const peer =
-    peerIdentity?.type === 'rawPublicKey' ? ` to ${toHex(peerIdentity.publicKey).slice(0, 10)}` : '';
+function facts({ quic, remoteId }: ConnectionActor): string {
+  const { alpn } = quic;
+  const peer = remoteId === undefined ? '' : ` to ${remoteId.toString().slice(0, 10)}`;
   const took = quic.stats().handshakeMs?.toFixed(1);
   return `${peer}, ${JSON.stringify(alpn && fromUtf8(alpn))}, in ${took} ms`;
 }

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { EndpointId } from '../base/endpoint-id.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import type { QuicConnection } from '../quic/engine.ts';
 import type { Log } from '../transport/log.ts';
@@ -64,9 +63,9 @@ export class Connections {
   /** The handshake of a connection is complete: its peer's remote takes it, then hooks may refuse it. */
   async #admit(connection: ConnectionActor): Promise<void> {
     const { remotes, afterHandshake } = this.#options;
-    const peer = connection.quic.peerIdentity;
-    if (peer?.type !== 'rawPublicKey') return;
-    await remotes().addConnection(EndpointId.fromVerified(peer.publicKey), connection);
+    const { remoteId } = connection;
+    if (remoteId === undefined) return;
+    await remotes().addConnection(remoteId, connection);
     await afterHandshake?.(connection);
   }
 

@@ -14,8 +14,7 @@ import { isUnspecified, type Addr } from '../base/socket-addr.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import type { PathPolicy, PathSelector } from '../machines/path-selection.ts';
 import type { TransportConfig } from '../quic/config.ts';
-import type { FourTuple } from '../quic/engine.ts';
-import { QuicEndpoint } from '../quic/endpoint.ts';
+import type { EngineOptions, EngineProvider, FourTuple, QuicEngine } from '../quic/engine.ts';
 import type { QlogFactory } from '../quic/qlog.ts';
 import { RelayMap } from '../relay/relay-map.ts';
 import { endpointTlsName } from '../tls/endpoint-name.ts';
@@ -30,8 +29,9 @@ import type { ConnectionActor } from './connection-actor.ts';
 import { Connections } from './connections.ts';
 import { EndpointLife } from './endpoint-life.ts';
 import type { EndpointState } from './endpoint-state.ts';
-import { EndpointTls } from './endpoint-tls.ts';
+import { EndpointTls, keyForms } from './endpoint-tls.ts';
 import { EngineDriver } from './engine-driver.ts';
+import { loadEngine } from './engine-provider.ts';
 import { guardedQlog } from './guarded-qlog.ts';
 import { Incomings } from './incomings.ts';
 import type { LookupEndpoint, LookupFactory } from './lookup-host.ts';
@@ -63,6 +63,9 @@ export interface EndpointActorOptions {
   readonly bind: readonly (string | BindOptions)[];
   readonly externalAddrs: readonly Addr[];
   readonly transport: TransportConfig;
+  readonly engine: EngineProvider;
+  /** Self-signed certificates count as proof of a key, beside raw keys. */
+  readonly hasX509Peers: boolean;
   readonly keyLog: KeyLog | undefined;
   readonly qlog: QlogFactory | undefined;
   readonly log: Log;
@@ -101,7 +104,7 @@ export class EndpointActor {
   readonly secretKey: SecretKey;
   readonly system: ActorSystem;
   readonly driver: EngineDriver;
-  readonly engine: QuicEndpoint;
+  readonly engine: QuicEngine;
   readonly transports: Transports;
   readonly metrics: Metrics;
   readonly lookup: LookupRegistry;
@@ -131,12 +134,13 @@ export class EndpointActor {
     transports: Transports,
     mapped: MappedAddrs,
     metrics: Metrics,
+    makeEngine: (options: EngineOptions) => QuicEngine,
   ) {
-    const { platform, system, log } = options;
+    const { platform, system, log, secretKey } = options;
     const { clock, rng } = platform;
     this.platform = platform;
     this.system = system;
-    this.secretKey = options.secretKey;
+    this.secretKey = secretKey;
     this.transports = transports;
     this.metrics = metrics;
     this.#mapped = mapped;
@@ -144,9 +148,11 @@ export class EndpointActor {
     this.#transport = options.transport;
     this.#alpns = options.alpns;
     this.#log = log;
-    this.#tls = new EndpointTls(options.secretKey, options.keyLog);
     const qlog = options.qlog && guardedQlog(options.qlog, mapped, log);
-    this.engine = new QuicEndpoint({ rng, wallOffsetMs: clock.wallNow() - clock.now(), qlog });
+    const wallNow = clock.wallNow();
+    this.engine = makeEngine({ rng, wallOffsetMs: wallNow - clock.now(), secretKey, qlog });
+    const forms = keyForms(this.engine.capabilities, options.hasX509Peers);
+    this.#tls = new EndpointTls({ secretKey, forms, keyLog: options.keyLog, rng, wallNow });
     this.driver = new EngineDriver(this.engine, transports, clock);
     this.#connections = new Connections({
       driver: this.driver,
@@ -221,6 +227,7 @@ export class EndpointActor {
   /** @throws {BindError | InvalidSocketAddrError} */
   static async bind(options: EndpointActorOptions): Promise<EndpointActor> {
     const { platform, pathPolicy, relays, customTransports } = options;
+    const makeEngine = await loadEngine(options.engine);
     const mapped = new MappedAddrs(platform.rng);
     const metrics = new Metrics();
     const transports = await Transports.bind({
@@ -238,7 +245,7 @@ export class EndpointActor {
       );
     }
     try {
-      return new EndpointActor(options, transports, mapped, metrics);
+      return new EndpointActor(options, transports, mapped, metrics, makeEngine);
     } catch (error) {
       await transports.close();
       throw error;

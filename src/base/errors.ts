@@ -23,6 +23,8 @@ export const ERROR_CODES = {
   'ConnectError.NoAddress.NoResults': 'No address is known, and no service found one; see `cause`.',
   'ConnectError.LocallyRejected': 'A hook of this endpoint refused to connect, or the connection.',
   'ConnectError.AuthenticationError': 'Who answered is not who was dialled; see `cause`.',
+  'ConnectError.CertificateType':
+    'The two take no common proof of a key: one has raw public keys only, as iroh has, the other X.509 only.',
   'ConnectError.Connection': 'The connection ended before it was established; `cause` is a ConnectionError.',
   'ConnectWithOptsError.EndpointClosed': 'Cause of ConnectError.EndpointClosed.',
   'ConnectWithOptsError.EndpointStopping': 'Cause of ConnectError.EndpointStopping.',
