@@ -7,7 +7,7 @@
 import { BindError } from '../base/errors.ts';
 import type { EndpointId } from '../base/endpoint-id.ts';
 import type { Metrics } from '../base/metrics.ts';
-import type { Addr } from '../base/socket-addr.ts';
+import { sharesPrefix, type Addr } from '../base/socket-addr.ts';
 import type { TransportAddr } from '../base/transport-addr.ts';
 import type { LocalSocket } from '../machines/direct-addrs.ts';
 import type { Datagram, Transmit } from '../quic/engine.ts';
@@ -274,12 +274,4 @@ function bytesOf(batch: readonly { readonly data: Uint8Array }[], start: number,
   let bytes = 0;
   for (let i = start; i < end; i++) bytes += batch[i]!.data.length;
   return bytes;
-}
-
-function sharesPrefix(a: Uint8Array, b: Uint8Array, bits: number): boolean {
-  for (let i = 0; i < bits; i += 8) {
-    const mask = bits - i >= 8 ? 0xff : (0xff << (8 - (bits - i))) & 0xff;
-    if ((a[i / 8]! & mask) !== (b[i / 8]! & mask)) return false;
-  }
-  return true;
 }

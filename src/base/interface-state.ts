@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { toAddr } from './socket-addr.ts';
+import { sharesPrefix, toAddr, type Addr } from './socket-addr.ts';
 
 /** An address of an interface. */
 export interface InterfacePrefix {
@@ -95,5 +95,17 @@ export function hasFamily({ interfaces }: InterfaceState, family: 4 | 6): boolea
         // Any IPv4 address counts, also 169.254: such hosts may sit behind a translator. IPv6 counts if it is routed.
         return family === 4 ? scope !== 'loopback' : scope === 'other' || scope === 'uniqueLocal';
       }),
+  );
+}
+
+/** Whether datagrams from there come from a network that the host is in itself, as far as addresses tell (RFC 6762 §11). */
+export function isOnLink({ interfaces }: InterfaceState, { family, ip, bytes }: Addr): boolean {
+  const scope = scopeOf(ip);
+  if (scope === 'loopback' || scope === 'linkLocal') return true;
+  return interfaces.some(({ prefixes }) =>
+    prefixes.some((prefix) => {
+      const own = toAddr(prefix.ip, 0);
+      return own.family === family && sharesPrefix(own.bytes, bytes, prefix.length);
+    }),
   );
 }

@@ -85,6 +85,15 @@ export function isUnspecified(addr: Addr): boolean {
   return addr.bytes.every((byte) => byte === 0);
 }
 
+/** Whether two addresses of one family are in one network of so many bits. */
+export function sharesPrefix(a: Uint8Array, b: Uint8Array, bits: number): boolean {
+  for (let i = 0; i < bits; i += 8) {
+    const mask = bits - i >= 8 ? 0xff : (0xff << (8 - (bits - i))) & 0xff;
+    if ((a[i / 8]! & mask) !== (b[i / 8]! & mask)) return false;
+  }
+  return true;
+}
+
 function canonicalIp(bytes: Uint8Array): Uint8Array {
   if (bytes.length === 4) return bytes;
   if (bytes.length !== 16) throw new DecodeError(`ip address: expected 4 or 16 bytes, got ${bytes.length}`);

@@ -1,5 +1,5 @@
 /**
- * DNS messages (RFC 1035 §4), as far as TXT records need them: what is in records of other types stays bytes, as it came.
+ * DNS messages (RFC 1035 §4). What is in records stays bytes, as it came; TXT records are read here, SRV records in `srv.ts`.
  *
  * Runs where there is no `Buffer`. Work and memory are bounded by the size of the message: a record takes 11 bytes at least,
  * and a name has 255 at most, however it is compressed.
@@ -186,6 +186,11 @@ export function encodeTxt(strings: readonly Uint8Array[]): Uint8Array {
 
 /** The strings of a TXT record, joined: how long each was means nothing. @throws {DnsError} `Malformed` */
 export function decodeTxt(data: Uint8Array): Uint8Array {
+  return concatBytes(...decodeTxtStrings(data));
+}
+
+/** The strings of a TXT record, where each means something of its own (RFC 6763 §6.1); views. @throws {DnsError} `Malformed` */
+export function decodeTxtStrings(data: Uint8Array): Uint8Array[] {
   const strings: Uint8Array[] = [];
   const reader = new Reader(data);
   try {
@@ -193,5 +198,5 @@ export function decodeTxt(data: Uint8Array): Uint8Array {
   } catch (cause) {
     throw new DnsError('DnsError.Malformed', 'a TXT record that ends early', { cause });
   }
-  return concatBytes(...strings);
+  return strings;
 }
