@@ -15,16 +15,15 @@ import type { Metrics } from '../base/metrics.ts';
 import { formatRemoteAddr } from '../base/remote-addr.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import type { TransportAddr } from '../base/transport-addr.ts';
-import { decidePunch, type PunchAttempt } from '../machines/hole-punching.ts';
 import { KnownAddrs } from '../machines/known-addrs.ts';
 import type { PathCandidate, PathPolicy, PathSelector, SelectionReason } from '../machines/path-selection.ts';
 import { remoteMachine } from '../machines/remote.ts';
-import { NatTraversalError } from '../quic/paths/nat-traversal.ts';
 import type { Inbox, Reply, Watched } from '../transport/channel.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { ConnectionActor } from './connection-actor.ts';
 import type { LookupItem, LookupRegistry } from './lookup-registry.ts';
 import type { MappedAddrs } from './mapped-addrs.ts';
+import { HolePunching, type PathFinder } from './path-finder.ts';
 import {
   REMOTE_CAPACITIES,
   REMOTE_LANES,
@@ -71,8 +70,8 @@ export class RemoteState {
     },
     actions: {
       'answer waiting resolves': ({ system }) => RemoteState.#bodyOf(system).#onLookupEnd(),
-      'start punch round': ({ system }) => RemoteState.#bodyOf(system).#punch(),
-      'decide about punching': ({ system }) => RemoteState.#bodyOf(system).#considerPunching(),
+      'start punch round': ({ system }) => RemoteState.#bodyOf(system).#finder.start(),
+      'decide about punching': ({ system }) => RemoteState.#bodyOf(system).#finder.consider(),
       'retry blocked opens': ({ system }) => RemoteState.#bodyOf(system).#paths.retryBlocked(),
       'check paths': ({ system }) => RemoteState.#bodyOf(system).#check(),
     },
@@ -83,11 +82,11 @@ export class RemoteState {
   readonly #inbox: Inbox<RemoteCommand, typeof REMOTE_OVERFLOW>;
   readonly #known = new KnownAddrs();
   readonly #paths: RemotePaths;
+  readonly #finder: PathFinder;
   readonly #resolves = new Set<Reply<void>>();
   /** Connections of which path events were dropped. */
   readonly #lagging = new Set<ConnectionActor>();
   readonly #actor: Actor<typeof remoteMachine>;
-  #lastPunch: PunchAttempt | undefined;
   #lookupError: unknown;
   /** As the chart knows it. */
   #isIdle = false;
@@ -118,6 +117,13 @@ export class RemoteState {
       metrics: shared.metrics,
       onSelected: (to, reason) => this.#onSelected(to, reason),
       onOpenBlocked: () => this.#actor.send({ type: 'openBlocked' }),
+      log: (line) => this.#log(line),
+    });
+    this.#finder = new HolePunching({
+      shared,
+      known: this.#known,
+      paths: this.#paths,
+      send: (event) => this.#actor.send(event),
       log: (line) => this.#log(line),
     });
     this.#actor = shared.system.start(RemoteState.#machine, this.#name, { remote: short }, ({ system }) =>
@@ -199,14 +205,14 @@ export class RemoteState {
         this.#onPathEvent(command.connection, command.event);
         return;
       case 'natCandidates':
-        this.#considerPunching();
+        this.#finder.consider();
         return;
       case 'connectionClosed':
         this.#paths.remove(command.connection);
         return;
       case 'directAddrs':
-        for (const connection of this.#paths.connections) this.#offerCandidates(connection);
-        this.#considerPunching();
+        for (const connection of this.#paths.connections) this.#finder.offer(connection);
+        this.#finder.consider();
         return;
       case 'found':
         this.#onFound(command.item);
@@ -283,7 +289,7 @@ export class RemoteState {
       if (!before.has(found) && (kind === 'custom' || (kind === 'relay' && this.#isDirect())))
         this.#paths.openLater(found);
     }
-    this.#considerPunching();
+    this.#finder.consider();
   }
 
   #onLookupEnd(): void {
@@ -323,13 +329,13 @@ export class RemoteState {
         sender.send({ type: 'pathEvent', connection, event: fact });
       }
     };
-    this.#offerCandidates(connection);
+    this.#finder.offer(connection);
     const known = new Set([...this.#known].map(({ addr }) => addr));
     this.#paths.add(connection);
     this.#holdNew(known);
     // It may have ended before anybody listened.
     if (connection.error !== undefined) this.#paths.remove(connection);
-    else this.#considerPunching();
+    else this.#finder.consider();
   }
 
   #onPathEvent(connection: ConnectionActor, event: PathFact): void {
@@ -345,7 +351,7 @@ export class RemoteState {
       case 'pathAbandoned':
         this.#paths.onAbandoned(connection, event.path, event.reason);
         // What was lost may be found again. Upstream waits for the next look, up to a minute.
-        if (event.reason.type === 'timedOut') this.#considerPunching();
+        if (event.reason.type === 'timedOut') this.#finder.consider();
         break;
       case 'pathStalled':
       case 'pathResumed':
@@ -390,106 +396,16 @@ export class RemoteState {
       for (const id of connection.paths.open.keys()) connection.quic.pingPath(id);
       connection.wake();
     }
-    if (isMajor) this.#considerPunching();
+    if (isMajor) this.#finder.consider();
   }
 
   #check(): void {
     this.#paths.select('tick');
     for (const connection of this.#paths.connections)
-      if (this.#paths.directRtt(connection) > GOOD_ENOUGH_LATENCY_MS) return this.#considerPunching();
-  }
-
-  // --- hole punching --------------------------------------------------------------------------------------------------------
-
-  /** Tells the peer where we are reached, as far as it did not know. */
-  #offerCandidates(connection: ConnectionActor): void {
-    if (this.#shared.policy === 'relay') return;
-    const own = this.#shared.directAddrs.value.map(({ addr }) => addr);
-    const { quic } = connection;
-    ignoringRefusals(() => {
-      for (const addr of quic.localNatAddresses()) if (!own.includes(addr)) quic.removeNatAddress(addr);
-      const offered = quic.localNatAddresses();
-      for (const addr of own) if (!offered.includes(addr)) quic.addNatAddress(addr);
-    });
-    connection.wake();
-  }
-
-  /** The oldest connection of which we are the client. */
-  #punchable(): ConnectionActor | undefined {
-    for (const connection of this.#paths.connections)
-      if (connection.quic.side === 'client' && connection.error === undefined) return connection;
-    return undefined;
-  }
-
-  #candidates(connection: ConnectionActor): { local: Addr[]; remote: Addr[] } {
-    const { quic } = connection;
-    let local: Addr[] = [];
-    let remote: Addr[] = [];
-    ignoringRefusals(() => {
-      // What the peer was offered is what a round takes: addresses of this moment may still wait to be.
-      local = quic.localNatAddresses();
-      remote = quic.remoteNatAddresses();
-    });
-    return { local, remote: [...new Set([...remote, ...this.#found()])] };
-  }
-
-  /** Direct addresses from elsewhere than the peer itself, unless a path is open there. */
-  #found(): Addr[] {
-    const { mapped } = this.#shared;
-    const found: Addr[] = [];
-    for (const { addr, isRelay, status } of this.#known)
-      if (!isRelay && status !== 'open' && mapped.lookup(addr) === undefined) found.push(addr);
-    return found;
-  }
-
-  /** Tells the chart what is to be done about hole punching now. */
-  #considerPunching(): void {
-    const connection = this.#shared.policy === 'relay' ? undefined : this.#punchable();
-    if (connection === undefined) return;
-    const candidates = this.#candidates(connection);
-    const decision = decidePunch(candidates, this.#lastPunch, this.#shared.clock.now());
-    if (decision.type === 'wait') return;
-    this.#actor.send({
-      type: 'punch',
-      decision: decision.type,
-      delayMs: decision.type === 'later' ? decision.delayMs : 0,
-    });
-  }
-
-  #punch(): void {
-    const { clock, metrics } = this.#shared;
-    const connection = this.#punchable();
-    if (connection === undefined) return;
-    const candidates = this.#candidates(connection);
-    try {
-      const probed = connection.quic.initiateNatRound(clock.now(), this.#found());
-      this.#log(
-        () =>
-          `hole punching: ${probed.map(({ text }) => text).join(', ') || 'its addresses are not known yet'}`,
-      );
-    } catch (error) {
-      if (!(error instanceof NatTraversalError)) throw error;
-      this.#log(() => `hole punching: ${error.message}`);
-      // Candidates may be there in a moment; everything else stays as it is for this connection.
-      if (error.code === 'notEnoughAddresses') this.#actor.send({ type: 'punchFailed' });
-      return;
-    }
-    metrics.add('holepunch_attempts');
-    this.#lastPunch = { ...candidates, at: clock.now() };
-    this.#actor.send({ type: 'punchStarted' });
-    connection.wake();
+      if (this.#paths.directRtt(connection) > GOOD_ENOUGH_LATENCY_MS) return this.#finder.consider();
   }
 
   #log(line: () => string): void {
     this.#shared.log(() => `${this.#name} ${line()}`);
-  }
-}
-
-/** The peer does not know the extension, or takes no more addresses. */
-function ignoringRefusals(call: () => void): void {
-  try {
-    call();
-  } catch (error) {
-    if (!(error instanceof NatTraversalError)) throw error;
   }
 }
