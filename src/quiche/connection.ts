@@ -1,0 +1,603 @@
+/**
+ * A quiche connection behind the interface of ours: what quiche knows is asked after each burst and told in events.
+ *
+ * @module
+ */
+import { utf8 } from '../base/bytes.ts';
+import type { Millis } from '../base/clock.ts';
+import type { Addr } from '../base/socket-addr.ts';
+import type { HeapItem } from '../quic/deadline-heap.ts';
+import type {
+  CloseReason,
+  ConnectionEvent,
+  Datagram,
+  Direction,
+  FourTuple,
+  NetworkChangeHint,
+  PathId,
+  PathInfo,
+  PathStatus,
+  QuicConnection,
+  Side,
+  StreamId,
+  Transmit,
+} from '../quic/engine.ts';
+import type { TransportConfig } from '../quic/config.ts';
+import type { ConnectionStats, PathStats } from '../quic/stats.ts';
+import { TlsAlert } from '../tls/alert.ts';
+import { endpointVerifier } from '../tls/profile.ts';
+import type { PeerIdentity } from '../tls/session.ts';
+import { closeReasonOf, MAX_REASON_BYTES, NO_APPLICATION_PROTOCOL } from './close.ts';
+import { DatagramQueue } from './datagrams.ts';
+import type { QuicheHost } from './host.ts';
+import { sendSize } from './native-config.ts';
+import { failureOf, transportErrorOf, type Connection } from './native.ts';
+import { QuichePaths, type PathsOwner } from './paths.ts';
+import { QuicheStreams } from './streams.ts';
+
+/** Connection ids that are ready for paths to come. */
+const SPARE_CIDS = 4;
+/** Milliseconds that quiche's deadlines, cut to whole ones, may be early. */
+const ROUNDING_MS = 1;
+const verifier = endpointVerifier(['x509']);
+
+/** How a {@link QuicheConnection} is made. */
+export interface QuicheConnectionInit {
+  readonly host: QuicheHost;
+  readonly native: Connection;
+  readonly side: Side;
+  readonly stableId: number;
+  readonly tuple: FourTuple;
+  readonly transport: TransportConfig;
+  /** Client: the TLS name of the endpoint that is dialled. */
+  readonly serverName: string | undefined;
+  /** False: a server that asks for no certificate. */
+  readonly wantsPeer: boolean;
+  readonly now: Millis;
+}
+
+/** One connection. */
+export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
+  heapIndex = -1;
+  deadline: Millis = 0;
+  /** The engine's marks: in its lists of those that want to send, and of those that received. */
+  isReady = false;
+  isTouched = false;
+  /** Server: key in the table of initial destination cids. */
+  route: string | undefined;
+  /** The engine's keys of the connection ids that route here. */
+  readonly cids = new Set<number>();
+  readonly native: Connection;
+  readonly side: Side;
+  readonly stableId: number;
+  readonly serverName: string | undefined;
+  readonly transport: TransportConfig;
+  readonly multipath = false;
+  alpn: Uint8Array | undefined;
+  peerIdentity: PeerIdentity | undefined;
+  closeReason: CloseReason | undefined;
+  has0Rtt = false;
+  accepted0Rtt: boolean | undefined;
+  isEstablished = false;
+  isDraining = false;
+  isDrained = false;
+  readonly #host: QuicheHost;
+  readonly #wantsPeer: boolean;
+  readonly #streams: QuicheStreams;
+  readonly #datagrams: DatagramQueue;
+  readonly #paths: QuichePaths;
+  readonly #sendSize: number;
+  readonly #startedAt: Millis;
+  #establishedAt: Millis | undefined;
+  #isConfirmed = false;
+  #hasSession = false;
+  /** quiche has nothing to send, as far as we know. */
+  #isFlushed = false;
+  /** Of the last datagram in or out. */
+  #activeAt: Millis;
+  /** What a client made before anybody asked for it. */
+  #first: Uint8Array | undefined;
+  /** What told the peer of the close; told again when it sends on (RFC 9000 §10.2.1). */
+  #farewell: Uint8Array | undefined;
+  #sinceFarewell = 0;
+  #farewells = 0;
+  #isFarewellDue = false;
+  #udpRx = { datagrams: 0, bytes: 0 };
+
+  constructor(init: QuicheConnectionInit) {
+    const { native, side, transport, now } = init;
+    this.#host = init.host;
+    this.native = native;
+    this.side = side;
+    this.stableId = init.stableId;
+    this.serverName = init.serverName;
+    this.transport = transport;
+    this.#wantsPeer = init.wantsPeer;
+    this.#sendSize = sendSize(transport);
+    this.#startedAt = now;
+    this.#activeAt = now;
+    const emit = (event: ConnectionEvent): void => this.emit(event);
+    this.#streams = new QuicheStreams(native, side, emit);
+    this.#datagrams = new DatagramQueue(native, transport, emit);
+    this.#paths = new QuichePaths(this, init.tuple, now);
+  }
+
+  emit(event: ConnectionEvent): void {
+    this.#host.emit(this, event);
+  }
+
+  touch(): void {
+    this.#isFlushed = false;
+    this.#host.touch(this);
+  }
+
+  get remote(): Addr {
+    return this.#paths.remote;
+  }
+
+  get isHandshaking(): boolean {
+    return !this.isEstablished;
+  }
+
+  get isClosed(): boolean {
+    return this.closeReason !== undefined;
+  }
+
+  // --- packets --------------------------------------------------------------------------------------------------------------
+
+  /** Client, with a session of before: makes the first packet, after which early data may be written. */
+  startEarly(session: Uint8Array): void {
+    try {
+      this.native.setSession(session);
+      const first = new Uint8Array(this.#sendSize);
+      const sent = this.native.send(first);
+      if (sent !== null) this.#first = first.subarray(0, sent[0]);
+      this.has0Rtt = this.native.isInEarlyData();
+    } catch {
+      // A session that quiche cannot read is none.
+    }
+  }
+
+  handleDatagram(datagram: Datagram, now: Millis): void {
+    const { data } = datagram;
+    this.#udpRx.datagrams++;
+    this.#udpRx.bytes += data.length;
+    if (this.isDraining) return this.#repeatFarewell();
+    const place = this.#paths.placeOf(datagram, now);
+    if (place === undefined) return;
+    const isForeign = place.remote !== datagram.from;
+    const before = isForeign ? this.native.stats().recv : 0;
+    try {
+      this.native.recv(data, place.info);
+    } catch (error) {
+      this.#failed(error);
+    }
+    if (isForeign && this.native.stats().recv > before) this.#paths.setServerAddr(datagram, now);
+    this.#activeAt = now;
+    this.#paths.onHeard();
+  }
+
+  /** All datagrams of a burst were handed in. */
+  endBurst(now: Millis): void {
+    this.#settle(now);
+    this.touch();
+  }
+
+  handleTimeout(now: Millis): void {
+    if (this.isDrained) return;
+    const { native } = this;
+    if (native.timeout() === 0) {
+      const wasAlive = this.isEstablished && !this.isDraining;
+      native.onTimeout();
+      if (wasAlive && !native.isClosed()) this.#paths.onTimeout();
+    }
+    if (!this.isClosed && this.isEstablished) {
+      const { keepAliveIntervalMs } = this.transport;
+      if (keepAliveIntervalMs !== undefined && now - this.#activeAt >= keepAliveIntervalMs) {
+        this.#activeAt = now;
+        native.sendAckEliciting();
+      }
+      this.#paths.handleTimeout(now);
+    }
+    this.#settle(now);
+    this.touch();
+  }
+
+  handleNetworkChange(hint: NetworkChangeHint | undefined, now: Millis): void {
+    if (this.isClosed) return;
+    this.#paths.handleNetworkChange(hint, now);
+    this.touch();
+  }
+
+  /** Appends up to `max` datagrams. Fewer than `max` means: nothing more to send now. */
+  pollTransmits(out: Transmit[], max: number, now: Millis): number {
+    let count = 0;
+    if (this.#first !== undefined) {
+      out.push({ ...this.#firstTarget(), data: this.#first });
+      this.#first = undefined;
+      count++;
+    }
+    while (count < max) {
+      if (this.#isFarewellDue && this.#farewell !== undefined) {
+        this.#isFarewellDue = false;
+        out.push({ ...this.#firstTarget(), data: this.#farewell.slice() });
+        count++;
+        continue;
+      }
+      const transmit = this.#send();
+      if (transmit === undefined) {
+        this.#isFlushed = true;
+        break;
+      }
+      out.push(transmit);
+      count++;
+    }
+    if (count > 0) this.#activeAt = now;
+    this.#checkEnd();
+    return count;
+  }
+
+  #firstTarget(): { to: Addr; local: Addr | undefined } {
+    const [first] = this.#paths.list();
+    return { to: this.#paths.remote, local: first?.local };
+  }
+
+  #send(): Transmit | undefined {
+    if (this.isDrained) return undefined;
+    const { bytes, start } = this.#host.allocate(this.#sendSize);
+    let sent;
+    try {
+      sent = this.native.send(bytes.subarray(start, start + this.#sendSize));
+    } catch (error) {
+      this.#failed(error);
+      sent = null;
+    }
+    const place = sent === null ? undefined : this.#paths.placeAt(sent[1].to.port);
+    if (sent === null || place === undefined) {
+      this.#host.shrink(0);
+      return undefined;
+    }
+    this.#host.shrink(sent[0]);
+    const data = bytes.subarray(start, start + sent[0]);
+    if (this.isClosed) this.#farewell = data.slice();
+    return { to: place.remote, local: place.local, data };
+  }
+
+  #repeatFarewell(): void {
+    if (this.#farewell === undefined || ++this.#sinceFarewell < 2 ** this.#farewells) return;
+    this.#sinceFarewell = 0;
+    this.#farewells++;
+    this.#isFarewellDue = true;
+    this.touch();
+  }
+
+  /** When something is due; undefined: never. */
+  nextDeadline(now: Millis): Millis | undefined {
+    if (this.isDrained) return undefined;
+    const timeout = this.native.timeout();
+    let deadline = timeout === null ? Infinity : now + timeout + ROUNDING_MS;
+    if (this.isEstablished && !this.isClosed) {
+      const { keepAliveIntervalMs } = this.transport;
+      if (keepAliveIntervalMs !== undefined)
+        deadline = Math.min(deadline, this.#activeAt + keepAliveIntervalMs);
+      deadline = Math.min(deadline, this.#paths.deadline());
+    }
+    return deadline;
+  }
+
+  // --- what happened ----------------------------------------------------------------------------------------------------------
+
+  #settle(now: Millis): void {
+    if (!this.isClosed) this.#handshake(now);
+    if (!this.isClosed) {
+      this.#streams.poll(this.#isQuiet());
+      this.#datagrams.poll();
+      if (this.isEstablished) this.#upkeep(now);
+    }
+    this.#checkEnd();
+  }
+
+  #handshake(now: Millis): void {
+    const { native } = this;
+    if (this.isEstablished) {
+      // quiche does not say that it is confirmed (RFC 9001 §4.1.2): who answers after the handshake has our last message of it.
+      if (this.#isConfirmed) return;
+      this.#isConfirmed = true;
+      this.emit({ type: 'handshakeConfirmed' });
+      return;
+    }
+    if (this.alpn === undefined) {
+      const alpn = native.applicationProto();
+      if (alpn.length > 0) {
+        this.alpn = Uint8Array.from(alpn);
+        this.emit({ type: 'handshakeData' });
+      }
+    }
+    if (this.side === 'server' && native.isInEarlyData()) {
+      this.has0Rtt = true;
+      this.accepted0Rtt = true;
+    }
+    if (!native.isEstablished()) return;
+    if (this.alpn === undefined) {
+      // RFC 9001 §8.1; quiche would go on without.
+      this.#closeWith(0x100 + NO_APPLICATION_PROTOCOL, 'no application protocol');
+      return;
+    }
+    if (this.#wantsPeer && !this.#checkPeer(now)) return;
+    this.isEstablished = true;
+    this.#establishedAt = now;
+    this.#streams.isEarly = false;
+    // What the server refused is sent again by quiche: the application has nothing to do.
+    if (this.side === 'client' && this.has0Rtt) this.accepted0Rtt = true;
+    this.emit({ type: 'connected' });
+    if (this.side === 'server') {
+      this.#isConfirmed = true;
+      this.emit({ type: 'handshakeConfirmed' });
+    }
+  }
+
+  /** BoringSSL has checked that the peer has the key of its certificate; here, whose key it is. */
+  #checkPeer(now: Millis): boolean {
+    try {
+      const chain = this.native.peerCertChain()?.map((certificate) => Uint8Array.from(certificate));
+      if (chain === undefined) throw new TlsAlert('certificate_required', 'no certificate');
+      const peer: PeerIdentity = { type: 'x509', chain };
+      verifier.verifyIdentity(peer, this.serverName, this.#host.wallTime(now));
+      this.peerIdentity = peer;
+      return true;
+    } catch (error) {
+      if (!(error instanceof TlsAlert)) throw error;
+      this.#closeWith(0x100 + error.alert, error.message);
+      return false;
+    }
+  }
+
+  #upkeep(now: Millis): void {
+    const { native } = this;
+    this.#paths.poll(now);
+    for (let cid = native.retiredScidNext(); cid !== null; cid = native.retiredScidNext())
+      this.#host.retireCid(this, cid);
+    while (native.activeSourceCids() < SPARE_CIDS + this.#paths.seen && native.sourceCidsLeft() > 0) {
+      const cid = this.#host.issueCid(this);
+      native.newSourceCid(cid, this.#host.resetTokenOf(cid), false);
+    }
+    if (this.side === 'server' || this.#hasSession) return;
+    const session = native.session();
+    if (session === null) return;
+    this.#hasSession = true;
+    this.#host.saveSession(this, Uint8Array.from(session));
+  }
+
+  /**
+   * Nothing is unacknowledged. quiche does not say so, but then its one timer is that of the idle time-out, and a loss timer is
+   * never that far away: after half the idle time without an answer, the idle time-out itself would be nearer.
+   */
+  #isQuiet(): boolean {
+    if (!this.isEstablished || !this.#isFlushed) return false;
+    const timeout = this.native.timeout();
+    if (timeout === null) return true;
+    const idle = this.#idleMs();
+    return idle > 0 && timeout > idle / 2;
+  }
+
+  #idleMs(): Millis {
+    const own = this.transport.maxIdleTimeoutMs;
+    const theirs = this.native.stats().peerMaxIdleTimeout;
+    if (own === 0 || theirs === 0) return Math.max(own, theirs);
+    return Math.min(own, theirs);
+  }
+
+  // --- ends -------------------------------------------------------------------------------------------------------------------
+
+  /** A call of quiche threw. Most errors close the connection, with a code that quiche knows. */
+  #failed(error: unknown): void {
+    if (this.isClosed) return;
+    const { name } = failureOf(error);
+    const local = this.native.localError();
+    if (name === 'UnknownVersion') this.#end({ type: 'versionMismatch' });
+    else if (local !== null)
+      this.#end({ type: 'transportError', error: transportErrorOf(local.errorCode, name) });
+    else if (this.native.isClosed()) this.#end({ type: 'reset' });
+  }
+
+  #closeWith(wireCode: number, message: string): void {
+    this.native.close(false, wireCode, utf8(message));
+    this.#end({ type: 'transportError', error: transportErrorOf(wireCode, message) });
+  }
+
+  #end(reason: CloseReason): void {
+    if (this.closeReason !== undefined) return;
+    this.closeReason = reason;
+    this.#streams.isClosed = true;
+    this.#paths.end();
+    this.emit({ type: 'closed', reason });
+    this.touch();
+  }
+
+  #checkEnd(): void {
+    if (this.isDrained) return;
+    const { native } = this;
+    const isClosed = native.isClosed();
+    if (!isClosed && !native.isDraining()) return;
+    if (this.closeReason === undefined) this.#end(closeReasonOf(native));
+    if (!this.isDraining) {
+      this.isDraining = true;
+      this.emit({ type: 'draining' });
+    }
+    if (!isClosed) return;
+    this.isDrained = true;
+    this.emit({ type: 'drained' });
+    this.#host.drained(this);
+  }
+
+  /** Stateless reset found by the engine (RFC 9000 §10.3.1), or quiche could not be told of an end. */
+  close(code: bigint, reason: Uint8Array, now: Millis): void {
+    if (this.isClosed) return;
+    // What arrived before counts: streams that were received are still handed out.
+    this.#settle(now);
+    if (this.isClosed) return;
+    this.native.close(true, Number(code), reason.subarray(0, MAX_REASON_BYTES));
+    this.#end({ type: 'locallyClosed' });
+    this.#checkEnd();
+  }
+
+  // --- streams and datagrams --------------------------------------------------------------------------------------------------
+
+  openStream(dir: Direction): StreamId | undefined {
+    return this.#streams.open(dir);
+  }
+
+  acceptStream(dir: Direction): StreamId | undefined {
+    return this.#streams.accept(dir);
+  }
+
+  writeStream(id: StreamId, bytes: Uint8Array): number {
+    this.touch();
+    return this.#streams.write(id, bytes);
+  }
+
+  finishStream(id: StreamId): void {
+    this.touch();
+    this.#streams.finish(id);
+  }
+
+  resetStream(id: StreamId, code: bigint): void {
+    this.touch();
+    this.#streams.reset(id, code);
+  }
+
+  readStream(id: StreamId, maxBytes: number): Uint8Array | null | undefined {
+    this.touch();
+    return this.#streams.read(id, maxBytes);
+  }
+
+  stopStream(id: StreamId, code: bigint): void {
+    this.touch();
+    this.#streams.stop(id, code);
+  }
+
+  setStreamPriority(id: StreamId, priority: number): void {
+    this.#streams.setPriority(id, priority);
+  }
+
+  streamPriority(id: StreamId): number {
+    return this.#streams.priority(id);
+  }
+
+  streamIs0Rtt(id: StreamId): boolean {
+    return this.#streams.is0Rtt(id);
+  }
+
+  get takesDatagrams(): boolean {
+    return this.#datagrams.isEnabled;
+  }
+
+  get maxDatagramSize(): number | undefined {
+    return this.#datagrams.maxSize;
+  }
+
+  get datagramSendBufferSpace(): number {
+    return this.#datagrams.space;
+  }
+
+  sendDatagram(bytes: Uint8Array, drop: boolean): boolean {
+    this.touch();
+    return this.#datagrams.send(bytes, drop);
+  }
+
+  readDatagram(): Uint8Array | undefined {
+    return this.#datagrams.read();
+  }
+
+  /** quiche updates its keys only when the peer does. */
+  forceKeyUpdate(): void {
+    // Nothing to call.
+  }
+
+  exportKeyingMaterial(): Uint8Array {
+    throw new Error('the quiche engine exports no keying material');
+  }
+
+  /** quiche's limits are those of the configuration. */
+  setMaxConcurrentStreams(): void {
+    // Nothing to call.
+  }
+
+  /** quiche tunes its window between those of the configuration. */
+  setReceiveWindow(): void {
+    // Nothing to call.
+  }
+
+  // --- paths --------------------------------------------------------------------------------------------------------------------
+
+  paths(): PathInfo[] {
+    return this.isClosed ? [] : this.#paths.list();
+  }
+
+  pathStats(path: PathId): PathStats | undefined {
+    return this.#paths.stats(path);
+  }
+
+  openPathEnsure(tuple: FourTuple, status: PathStatus, now: Millis): PathId {
+    this.touch();
+    return this.#paths.open(tuple, status, now);
+  }
+
+  closePath(path: PathId, code: number): void {
+    this.#paths.close(path, code);
+  }
+
+  setPathStatus(path: PathId, status: PathStatus): PathStatus {
+    return this.#paths.setStatus(path, status);
+  }
+
+  setPathMaxIdleTimeout(path: PathId, idleMs: Millis | undefined): void {
+    this.#paths.setMaxIdle(path, idleMs);
+    this.touch();
+  }
+
+  setPathKeepAlive(path: PathId, intervalMs: Millis | undefined): void {
+    this.#paths.setKeepAlive(path, intervalMs);
+    this.touch();
+  }
+
+  pingPath(path: PathId): void {
+    this.#paths.ping(path, this.#activeAt);
+    this.touch();
+  }
+
+  addNatAddress(): void {
+    // No NAT traversal (capabilities.natTraversal).
+  }
+
+  removeNatAddress(): void {
+    // As above.
+  }
+
+  localNatAddresses(): Addr[] {
+    return [];
+  }
+
+  remoteNatAddresses(): Addr[] {
+    return [];
+  }
+
+  initiateNatRound(): Addr[] {
+    return [];
+  }
+
+  stats(): ConnectionStats {
+    const native = this.native.stats();
+    return {
+      udpTx: { datagrams: native.sent, bytes: native.sentBytes },
+      udpRx: { ...this.#udpRx },
+      sentPackets: native.sent,
+      receivedPackets: native.recv,
+      lostPackets: native.lost,
+      lostBytes: native.lostBytes,
+      droppedPackets: 0,
+      keyUpdates: 0,
+      handshakeMs: this.#establishedAt === undefined ? undefined : this.#establishedAt - this.#startedAt,
+    };
+  }
+}

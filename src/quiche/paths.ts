@@ -1,0 +1,568 @@
+/**
+ * Paths of a quiche connection, as the interface has them: several that a client probes and may move to, one that moves for a
+ * server (RFC 9000 §9).
+ *
+ * quiche knows a path by two socket addresses. It gets made-up ones: the local one is always the same, the peer's has a port
+ * that stands for a {@link Place}. So an address may become known late, carry a zone, or be another one than was dialled (the
+ * first flight of iroh goes to all addresses of a peer at once), and a datagram costs no text.
+ *
+ * @module
+ */
+import type { Millis } from '../base/clock.ts';
+import type { Addr } from '../base/socket-addr.ts';
+import type { TransportConfig } from '../quic/config.ts';
+import type {
+  ConnectionEvent,
+  Datagram,
+  FourTuple,
+  NetworkChangeHint,
+  PathAbandonReason,
+  PathId,
+  PathInfo,
+  PathStatus,
+  Side,
+} from '../quic/engine.ts';
+import { PathError } from '../quic/paths/path-table.ts';
+import type { PathStats } from '../quic/stats.ts';
+import { ACTIVE_CID_LIMIT } from './native-config.ts';
+import {
+  failureOf,
+  type Connection,
+  type Host,
+  type NativePathEvent,
+  type PathStats as Native,
+} from './native.ts';
+
+/** Paths that a client has open at a time; as many as iroh's multipath connections have. */
+export const MAX_OPEN_PATHS = 8;
+/** Addresses that a server keeps for one client. One more than quiche would take: the surplus is for what is not authentic. */
+export const MAX_PLACES = ACTIVE_CID_LIMIT + 1;
+/** Probe time-outs without hearing from the peer that make a path stalled, as in our own engine. */
+const STALL_TIMEOUTS = 2;
+
+const LOCAL: Host = { host: '127.0.0.1', port: 1 };
+
+/** Where the peer is or was, and under which port quiche knows it. */
+export interface Place {
+  readonly port: number;
+  remote: Addr;
+  local: Addr | undefined;
+  /** Arguments of quiche's calls. */
+  readonly host: Host;
+  readonly info: { readonly from: Host; readonly to: Host };
+  /** Server: quiche has a path there. */
+  isKnown: boolean;
+  /** Client: packets heard here before the path that uses it now was opened. */
+  heardBefore: number | undefined;
+  /** Sequence number of the peer's connection id in use there, if known. */
+  cid: number | undefined;
+}
+
+interface Path {
+  readonly id: PathId;
+  place: Place;
+  status: PathStatus;
+  validated: boolean;
+  stalled: boolean;
+  heardAt: Millis;
+  probedAt: Millis;
+  maxIdleMs: Millis | undefined;
+  keepAliveMs: Millis | undefined;
+}
+
+/** What the paths need of their connection. */
+export interface PathsOwner {
+  readonly native: Connection;
+  readonly side: Side;
+  readonly transport: TransportConfig;
+  readonly isEstablished: boolean;
+  readonly isClosed: boolean;
+  emit(event: ConnectionEvent): void;
+  touch(): void;
+}
+
+/** The paths of one connection. */
+export class QuichePaths {
+  readonly #owner: PathsOwner;
+  readonly #native: Connection;
+  readonly #paths: Path[] = [];
+  readonly #places = new Map<number, Place>();
+  /** Client: places of closed paths. */
+  readonly #free: Place[] = [];
+  #active: Path;
+  /** Client: to be moved to as soon as it is validated. */
+  #wanted: Path | undefined;
+  #nextId = 1;
+  #nextPort = 1;
+  /** Probe time-outs since the peer was heard. */
+  #timeouts = 0;
+  #isRemoteKnown = false;
+
+  constructor(owner: PathsOwner, tuple: FourTuple, now: Millis) {
+    this.#owner = owner;
+    this.#native = owner.native;
+    const place = this.#newPlace(tuple.remote, tuple.local);
+    place.isKnown = true;
+    place.cid = 0;
+    this.#active = this.#newPath(0, place, 'available', now);
+    this.#active.validated = true;
+    this.#paths.push(this.#active);
+  }
+
+  /** The addresses that the first path is made with. */
+  static readonly firstHosts: readonly [local: Host, peer: Host] = [LOCAL, { host: LOCAL.host, port: 1 }];
+
+  get remote(): Addr {
+    return this.#active.place.remote;
+  }
+
+  /** Paths that were ever opened, or addresses of the peer that were seen. */
+  get seen(): number {
+    return this.#nextPort - 1;
+  }
+
+  // --- datagrams ----------------------------------------------------------------------------------------------------------
+
+  /** Under which place quiche shall see a datagram; undefined: it is to be dropped. */
+  placeOf({ from, local }: Datagram, now: Millis): Place | undefined {
+    const { side, isEstablished, transport } = this.#owner;
+    const first = this.#active.place;
+    if (!isEstablished) {
+      // Copies of the client's first flight come over all its paths; the one that came first is answered.
+      if (side === 'server' || from === first.remote) return this.#heard(this.#active, local, now);
+      return transport.serverHandshakeMigration && !this.#isRemoteKnown ? first : undefined;
+    }
+    if (side === 'client') {
+      let found: Path | undefined;
+      for (const path of this.#paths) {
+        if (path.place.remote !== from) continue;
+        if (path.place.local === undefined || path.place.local === local)
+          return this.#heard(path, local, now);
+        found ??= path;
+      }
+      return found && this.#heard(found, undefined, now);
+    }
+    if (from === first.remote) return this.#heard(this.#active, local, now);
+    for (const place of this.#places.values())
+      if (place.remote === from) {
+        place.local = local;
+        return place;
+      }
+    if (this.#places.size >= MAX_PLACES && !this.#evict()) return undefined;
+    return this.#newPlace(from, local);
+  }
+
+  #heard(path: Path, local: Addr | undefined, now: Millis): Place {
+    path.heardAt = now;
+    if (local !== undefined) path.place.local = local;
+    return path.place;
+  }
+
+  /** Client: an authentic packet of the handshake came from there. */
+  setServerAddr({ from, local }: Datagram, now: Millis): void {
+    this.#isRemoteKnown = true;
+    const { place } = this.#active;
+    if (place.remote === from) return;
+    place.remote = from;
+    this.#heard(this.#active, local, now);
+    this.#owner.emit({ type: 'pathMigrated', path: 0, to: { remote: from, local } });
+  }
+
+  /** Something authentic was received. */
+  onHeard(): void {
+    this.#timeouts = 0;
+    const path = this.#active;
+    if (!path.stalled) return;
+    path.stalled = false;
+    this.#owner.emit({ type: 'pathResumed', path: path.id });
+  }
+
+  /** A probe time-out went off while data or a probe was unacknowledged. */
+  onTimeout(): void {
+    if (++this.#timeouts < STALL_TIMEOUTS || this.#active.stalled) return;
+    this.#active.stalled = true;
+    this.#owner.emit({ type: 'pathStalled', path: this.#active.id });
+  }
+
+  /** Where a packet goes that quiche made for the place of this port. */
+  placeAt(port: number): Place | undefined {
+    return this.#places.get(port);
+  }
+
+  // --- events of quiche -----------------------------------------------------------------------------------------------------
+
+  poll(now: Millis): void {
+    for (;;) {
+      const event = this.#native.pathEventNext() as NativePathEvent | null;
+      if (event === null) break;
+      this.#onEvent(event, now);
+    }
+    const waiting = this.#paths.filter(
+      ({ validated, place }) => !validated && place.heardBefore !== undefined,
+    );
+    if (waiting.length === 0) return;
+    for (const stats of this.#native.pathStats())
+      for (const path of waiting)
+        if (path.place.port === stats.peerHost.port && stats.recv > path.place.heardBefore!)
+          this.#onValidated(path, now);
+  }
+
+  #onEvent(event: NativePathEvent, now: Millis): void {
+    switch (event.type) {
+      case 'New': {
+        const place = this.#places.get(event.peer.port);
+        if (place !== undefined) place.isKnown = true;
+        return;
+      }
+      case 'PeerMigrated':
+        this.#onPeerMigrated(event.new.port);
+        return;
+      case 'Validated': {
+        const path = this.#pathAt(event.peer.port);
+        if (path !== undefined) this.#onValidated(path, now);
+        return;
+      }
+      case 'FailedValidation':
+        this.#onFailed(event.peer.port);
+        return;
+      case 'Closed':
+        this.#onFailed(event.peer.port);
+        this.#places.delete(event.peer.port);
+        return;
+      case 'ReusedSourceConnectionId':
+        return;
+    }
+  }
+
+  #onPeerMigrated(port: number): void {
+    const place = this.#places.get(port);
+    const path = this.#active;
+    if (place === undefined || path.place === place) return;
+    path.place = place;
+    this.#timeouts = 0;
+    this.#owner.emit({
+      type: 'pathMigrated',
+      path: path.id,
+      to: { remote: place.remote, local: place.local },
+    });
+    if (!path.stalled) return;
+    path.stalled = false;
+    this.#owner.emit({ type: 'pathResumed', path: path.id });
+  }
+
+  #onValidated(path: Path, now: Millis): void {
+    if (this.#owner.side === 'server') return;
+    path.heardAt = now;
+    if (!path.validated) {
+      path.validated = true;
+      this.#owner.emit({ type: 'pathEstablished', path: path.id });
+    }
+    if (this.#wanted === path) this.#moveTo(path);
+  }
+
+  #onFailed(port: number): void {
+    if (this.#owner.side === 'server') return;
+    const path = this.#pathAt(port);
+    if (path === undefined) return;
+    if (path !== this.#active) return this.#abandon(path, { type: 'validationFailed' });
+    // quiche has moved to another path by itself, or has closed the connection.
+    const now = this.#native.pathStats().find((stats) => stats.active);
+    const place = now && this.#places.get(now.peerHost.port);
+    if (place === undefined || place === path.place) return;
+    const other = this.#pathAt(place.port);
+    if (other === undefined) path.place = place;
+    else {
+      this.#active = other;
+      this.#timeouts = 0;
+      this.#abandon(path, { type: 'validationFailed' });
+    }
+  }
+
+  // --- time -----------------------------------------------------------------------------------------------------------------
+
+  /** When {@link handleTimeout} has something to do. */
+  deadline(): Millis {
+    let deadline = Infinity;
+    if (this.#owner.side === 'server' || !this.#owner.isEstablished) return deadline;
+    for (const path of this.#paths) {
+      if (path === this.#active) continue;
+      if (path.maxIdleMs !== undefined) deadline = Math.min(deadline, path.heardAt + path.maxIdleMs);
+      if (path.keepAliveMs !== undefined && path.validated)
+        deadline = Math.min(deadline, path.probedAt + path.keepAliveMs);
+    }
+    return deadline;
+  }
+
+  /** Client: probes the paths that carry no data, and gives silent ones up. */
+  handleTimeout(now: Millis): void {
+    if (this.#owner.side === 'server' || !this.#owner.isEstablished) return;
+    for (const path of [...this.#paths]) {
+      if (path === this.#active) continue;
+      if (path.maxIdleMs !== undefined && now >= path.heardAt + path.maxIdleMs)
+        this.#abandon(path, { type: 'timedOut' });
+      else if (path.keepAliveMs !== undefined && path.validated && now >= path.probedAt + path.keepAliveMs)
+        this.#probe(path, now);
+    }
+  }
+
+  /** What may not survive is given up; what carries data is validated anew, with another connection id (RFC 9000 §9.5). */
+  handleNetworkChange(hint: NetworkChangeHint | undefined, now: Millis): void {
+    if (this.#owner.side === 'server' || !this.#owner.isEstablished) return;
+    const isLost = ({ id, place }: Path): boolean =>
+      hint !== undefined && !hint(id, { remote: place.remote, local: place.local }).recoverable;
+    const active = this.#active;
+    if (isLost(active)) {
+      const other = this.#paths.find((path) => path !== active && path.validated && !isLost(path));
+      if (other !== undefined) this.#moveTo(other);
+    }
+    for (const path of [...this.#paths]) {
+      if (path === this.#active) this.#renew(path, now);
+      else if (isLost(path)) this.#abandon(path, { type: 'unusableAfterNetworkChange' });
+      else this.#probe(path, now);
+    }
+  }
+
+  #renew(path: Path, now: Millis): void {
+    const { remote, local } = path.place;
+    const place = this.#newPlace(remote, local);
+    try {
+      place.cid = this.#native.migrate(LOCAL, place.host);
+      path.place = place;
+      path.probedAt = now;
+    } catch {
+      // No spare connection id: the old one has to do.
+      this.#places.delete(place.port);
+      this.#native.sendAckEliciting();
+    }
+  }
+
+  // --- calls of the interface -----------------------------------------------------------------------------------------------
+
+  list(): PathInfo[] {
+    const natives = this.#nativeStats();
+    return this.#paths.map(({ id, place, status, validated, stalled }) => ({
+      id,
+      remote: place.remote,
+      local: place.local,
+      status,
+      validated,
+      stalled,
+      rttMs: natives.get(place.port)?.rtt ?? 0,
+    }));
+  }
+
+  stats(id: PathId): PathStats | undefined {
+    const path = this.#paths.find((each) => each.id === id);
+    const native = path && this.#nativeStats().get(path.place.port);
+    return native && toPathStats(native);
+  }
+
+  open(tuple: FourTuple, status: PathStatus, now: Millis): PathId {
+    const { side, isClosed, isEstablished } = this.#owner;
+    if (side === 'server') throw new PathError('serverSideNotAllowed', 'only the client opens paths');
+    if (isClosed) throw new PathError('closedPath', 'the connection is closed');
+    for (const path of this.#paths) {
+      const { remote, local } = path.place;
+      if (
+        remote === tuple.remote &&
+        (tuple.local === undefined || local === undefined || local === tuple.local)
+      ) {
+        if (status === 'available') this.setStatus(path.id, status);
+        return path.id;
+      }
+    }
+    if (!isEstablished) throw new PathError('remoteCidsExhausted', 'the handshake is not complete');
+    if (this.#paths.length >= MAX_OPEN_PATHS)
+      throw new PathError('maxPathIdReached', `no more than ${MAX_OPEN_PATHS} paths`);
+    const reused = this.#free.pop();
+    const place = reused ?? this.#newPlace(tuple.remote, tuple.local);
+    place.remote = tuple.remote;
+    place.local = tuple.local;
+    place.heardBefore = reused && (this.#nativeStats().get(place.port)?.recv ?? 0);
+    try {
+      place.cid = this.#native.probePath(LOCAL, place.host);
+    } catch (error) {
+      if (reused === undefined) this.#places.delete(place.port);
+      else this.#free.push(place);
+      throw new PathError('remoteCidsExhausted', `no path: ${failureOf(error).name}`);
+    }
+    const path = this.#newPath(this.#nextId++, place, status, now);
+    this.#paths.push(path);
+    if (status === 'available') this.#wanted = path;
+    return path.id;
+  }
+
+  close(id: PathId, code: number): void {
+    if (this.#owner.side === 'server')
+      throw new PathError('serverSideNotAllowed', 'only the client closes paths');
+    const path = this.#find(id);
+    if (path === this.#active) {
+      const other = this.#paths.find((each) => each !== path && each.validated && !each.stalled);
+      if (other === undefined) throw new PathError('lastOpenPath', 'no other path is open');
+      this.#moveTo(other);
+    }
+    this.#abandon(path, { type: 'applicationClosed', code });
+  }
+
+  setStatus(id: PathId, status: PathStatus): PathStatus {
+    const path = this.#find(id);
+    const before = path.status;
+    path.status = status;
+    if (this.#owner.side === 'server') return before;
+    if (status === 'available') {
+      this.#wanted = path;
+      if (path.validated) this.#moveTo(path);
+    } else if (this.#wanted === path) {
+      this.#wanted = undefined;
+    }
+    return before;
+  }
+
+  setMaxIdle(id: PathId, idleMs: Millis | undefined): void {
+    this.#find(id).maxIdleMs = idleMs;
+  }
+
+  setKeepAlive(id: PathId, intervalMs: Millis | undefined): void {
+    this.#find(id).keepAliveMs = intervalMs;
+  }
+
+  ping(id: PathId, now: Millis): void {
+    const path = this.#find(id);
+    if (path === this.#active) this.#native.sendAckEliciting();
+    else this.#probe(path, now);
+  }
+
+  /** The connection ended. */
+  end(): void {
+    for (const path of this.#paths)
+      this.#owner.emit({ type: 'pathAbandoned', path: path.id, reason: { type: 'connectionClosed' } });
+  }
+
+  // --- inside -----------------------------------------------------------------------------------------------------------
+
+  #moveTo(path: Path): void {
+    if (this.#wanted === path) this.#wanted = undefined;
+    if (path === this.#active) return;
+    try {
+      path.place.cid = this.#native.migrate(LOCAL, path.place.host);
+    } catch (error) {
+      throw new PathError('remoteCidsExhausted', `cannot move: ${failureOf(error).name}`);
+    }
+    this.#active = path;
+    this.#timeouts = 0;
+    if (path.stalled) {
+      path.stalled = false;
+      this.#owner.emit({ type: 'pathResumed', path: path.id });
+    }
+    // Tells the server at once, though there may be nothing to send.
+    this.#native.sendAckEliciting();
+    this.#owner.touch();
+  }
+
+  #probe(path: Path, now: Millis): void {
+    path.probedAt = now;
+    try {
+      this.#native.probePath(LOCAL, path.place.host);
+      this.#owner.touch();
+    } catch {
+      this.#abandon(path, { type: 'validationFailed' });
+    }
+  }
+
+  #abandon(path: Path, reason: PathAbandonReason): void {
+    const stats = this.stats(path.id);
+    this.#paths.splice(this.#paths.indexOf(path), 1);
+    if (this.#wanted === path) this.#wanted = undefined;
+    const { place } = path;
+    this.#free.push(place);
+    if (place.cid !== undefined) {
+      try {
+        // The next path there shall not be known by the same id (RFC 9000 §9.5).
+        this.#native.retireDestinationCid(place.cid);
+      } catch {
+        // It was retired before, or there is no other.
+      }
+    }
+    this.#owner.emit({ type: 'pathAbandoned', path: path.id, reason });
+    if (stats !== undefined) this.#owner.emit({ type: 'pathDiscarded', path: path.id, stats });
+    this.#owner.touch();
+  }
+
+  #newPath(id: PathId, place: Place, status: PathStatus, now: Millis): Path {
+    const { pathMaxIdleTimeoutMs: maxIdleMs, pathKeepAliveIntervalMs: keepAliveMs } = this.#owner.transport;
+    return {
+      id,
+      place,
+      status,
+      validated: false,
+      stalled: false,
+      heardAt: now,
+      probedAt: now,
+      maxIdleMs,
+      keepAliveMs,
+    };
+  }
+
+  #newPlace(remote: Addr, local: Addr | undefined): Place {
+    const host: Host = { host: LOCAL.host, port: this.#nextPort };
+    // Above: never so many at a time that one could still be in use.
+    this.#nextPort = this.#nextPort === 65_535 ? 1 : this.#nextPort + 1;
+    const place: Place = {
+      port: host.port,
+      remote,
+      local,
+      host,
+      info: { from: host, to: LOCAL },
+      isKnown: false,
+      heardBefore: undefined,
+      cid: undefined,
+    };
+    this.#places.set(place.port, place);
+    return place;
+  }
+
+  /** Server: forgets an address that never sent anything authentic. */
+  #evict(): boolean {
+    for (const place of this.#places.values()) {
+      if (place.isKnown || place === this.#active.place) continue;
+      this.#places.delete(place.port);
+      return true;
+    }
+    return false;
+  }
+
+  #pathAt(port: number): Path | undefined {
+    return this.#paths.find((path) => path.place.port === port);
+  }
+
+  #find(id: PathId): Path {
+    const path = this.#paths.find((each) => each.id === id);
+    if (path === undefined) throw new PathError('closedPath', `path ${id} is not open`);
+    return path;
+  }
+
+  #nativeStats(): Map<number, Native> {
+    return new Map(this.#native.pathStats().map((stats) => [stats.peerHost.port, stats]));
+  }
+}
+
+/** quiche's counters as ours. Zero where it does not tell: smallest and mean deviation of the RTT, bytes in flight, MTU probes. */
+function toPathStats(native: Native): PathStats {
+  return {
+    rttMs: native.rtt,
+    minRttMs: native.rtt,
+    rttVarMs: 0,
+    cwnd: native.cwnd,
+    bytesInFlight: 0,
+    mtu: native.pmtu,
+    udpTx: { datagrams: native.sent, bytes: native.sentBytes },
+    udpRx: { datagrams: native.recv, bytes: native.recvBytes },
+    sentPackets: native.sent,
+    lostPackets: native.lost,
+    lostBytes: native.lostBytes,
+    sentPlpmtudProbes: 0,
+    lostPlpmtudProbes: 0,
+    congestionEvents: 0,
+    blackHolesDetected: 0,
+  };
+}
