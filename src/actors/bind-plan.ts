@@ -17,6 +17,8 @@ export interface BindOptions {
   readonly required?: boolean;
   /** Whether destinations that match nothing leave from here (default: prefix length 0). */
   readonly defaultRoute?: boolean;
+  /** Binds no wildcard beside it, of neither family (upstream `clear_ip_transports`). Default false. */
+  readonly exclusive?: boolean;
 }
 
 /** A socket to be bound. */
@@ -42,6 +44,7 @@ export function plan(options: readonly (string | BindOptions)[]): BindPlan[] {
       );
     }
   }
+  if (options.some((option) => typeof option !== 'string' && option.exclusive === true)) return asked;
   // A default address replaces the wildcard of its family; others are bound beside it.
   const wildcards = WILDCARDS.map(toPlan).filter(
     (wildcard) => !asked.some((each) => each.isDefault && each.addr.family === wildcard.addr.family),

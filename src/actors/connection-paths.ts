@@ -21,6 +21,8 @@ export interface Path {
   readonly remoteAddr: RemoteAddr;
   /** Bound address of the socket they leave from; undefined before anything arrived on the path, and where there is none. */
   readonly localAddr: Addr | undefined;
+  /** On a custom transport that tells: at which of our addresses, in its own terms, the last datagram of the path arrived. */
+  readonly localCustomAddr: Uint8Array | undefined;
   /** Data is sent here. */
   readonly isSelected: boolean;
   /** `available`, or `backup`: only used when nothing else is. */
@@ -139,6 +141,7 @@ export class ConnectionPaths {
         id,
         remoteAddr: this.#describe(remote),
         localAddr: local === NO_SOCKET_ADDR ? undefined : local,
+        localCustomAddr: this.#mapped.arrivalFrom(remote),
         isSelected: this.#isRegistered ? id === this.#selected : id === 0,
         status,
         state: open?.state ?? 'opening',

@@ -49,7 +49,11 @@ export class CustomTransports {
     this.#onDatagrams(
       batch
         .filter(({ data }) => data.length <= MAX_DATAGRAM_BYTES)
-        .map(({ from, data }) => ({ from: this.#mapped.ofCustom(id, from), local: NO_SOCKET_ADDR, data })),
+        .map(({ from, to, data }) => {
+          const addr = this.#mapped.ofCustom(id, from);
+          if (to !== undefined) this.#mapped.noteArrival(addr, to);
+          return { from: addr, local: NO_SOCKET_ADDR, data };
+        }),
     );
   }
 

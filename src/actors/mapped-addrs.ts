@@ -40,6 +40,8 @@ interface Entry {
   readonly key: string;
   readonly mapped: Mapped;
   holders: number;
+  /** Custom addresses: where the transport said that the last datagram from there arrived. */
+  arrivedAt: Uint8Array | undefined;
 }
 
 /** Both ways between mapped addresses and what they stand for. */
@@ -97,7 +99,7 @@ export class MappedAddrs {
       if (this.#unheld.delete(known)) this.#unheld.add(known);
       return known;
     }
-    const entry: Entry = { addr: this.#draw(subnet), key, mapped: make(), holders: 0 };
+    const entry: Entry = { addr: this.#draw(subnet), key, mapped: make(), holders: 0, arrivedAt: undefined };
     this.#byKey.set(key, entry);
     this.#byAddr.set(entry.addr, entry);
     this.#unheld.add(entry);
@@ -135,6 +137,20 @@ export class MappedAddrs {
     // What the application does with these bytes must not change where datagrams go.
     if (mapped?.type === 'custom') return { ...mapped, data: mapped.data.slice() };
     return mapped === undefined || mapped.type === 'endpoint' ? { type: 'ip', addr } : mapped;
+  }
+
+  /** Notes at which of our addresses a datagram from a custom address arrived. `to` may change after the call. */
+  noteArrival(from: Addr, to: Uint8Array): void {
+    const entry = this.#byAddr.get(from);
+    if (entry === undefined) return;
+    // Nearly always the same as before.
+    if (entry.arrivedAt === undefined || !equalBytes(entry.arrivedAt, to))
+      entry.arrivedAt = new Uint8Array(to);
+  }
+
+  /** What {@link noteArrival} noted last, to keep. */
+  arrivalFrom(from: Addr): Uint8Array | undefined {
+    return from.port === MAPPED_PORT ? this.#byAddr.get(from)?.arrivedAt?.slice() : undefined;
   }
 
   /** What carries datagrams to an address. */

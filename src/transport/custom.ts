@@ -8,6 +8,8 @@
 export interface CustomDatagram {
   /** Where it came from, in the transport's own terms. */
   readonly from: Uint8Array;
+  /** At which of our addresses it arrived, if the transport can tell. */
+  readonly to?: Uint8Array | undefined;
   /** Owned by the endpoint from now on. */
   readonly data: Uint8Array;
 }

@@ -324,6 +324,31 @@ describe('relays and direct paths', () => {
   );
 
   test(
+    'D15: a custom transport that can tell at which of our addresses datagrams arrive: paths have it',
+    simulated(async (place) => {
+      const network = place.addCustomNetwork();
+      const server = await place.serve({ transports: [network.transport('sandra')] });
+      const client = await place.bind({ transports: [network.transport('kim')] });
+      const { ours, theirs } = await place.dial(
+        client,
+        server,
+        new EndpointAddr(server.id, [network.addrOf('sandra')]),
+      );
+      await place.sleep(SETTLED_MS);
+      const locals = (connection: Connection) =>
+        connection.paths.map(({ remoteAddr, localAddr, localCustomAddr }) =>
+          remoteAddr.type === 'custom' ? [localAddr, fromUtf8(localCustomAddr!)] : localCustomAddr,
+        );
+      // The direct paths have no such address, and the custom ones no other.
+      expect(locals(ours)).toEqual([[undefined, 'kim'], undefined]);
+      expect(locals(theirs)).toEqual([[undefined, 'sandra'], undefined]);
+      // To look is not to change.
+      ours.paths[0]!.localCustomAddr!.fill(0);
+      expect(locals(ours)[0]).toEqual([undefined, 'kim']);
+    }),
+  );
+
+  test(
     'D16: of a custom path and a direct one the selector takes what it prefers',
     simulated(async (place) => {
       const preferring =

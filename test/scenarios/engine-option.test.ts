@@ -22,7 +22,7 @@ describe('the engine of an endpoint', () => {
     }),
   );
 
-  test('one that does not load, or cannot be made, is a BindError that says why; no socket is left', async () => {
+  test('A12: one that does not load, or cannot be made, is a BindError that says why; no socket is left', async () => {
     const cause = new Error('no such addon');
     const broken: EngineProvider[] = [
       { name: 'broken', load: () => Promise.reject(cause) },

@@ -56,7 +56,7 @@ export class SimCustomNetwork {
     this.inFlight++;
     this.#clock.setTimeout(() => {
       this.inFlight--;
-      this.#sockets.get(to)?.onDatagrams?.([{ from, data }]);
+      this.#sockets.get(to)?.onDatagrams?.([{ from, data, to: utf8(to) }]);
     }, this.delayMs);
   }
 }
