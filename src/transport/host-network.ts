@@ -1,5 +1,8 @@
 /**
- * Looks at the host's network through Node and, on Linux, `/proc/net`. Never waits, costs about 0.1 ms.
+ * Looks at the host's network through Node and, on Linux, `/proc/net`. Never waits.
+ *
+ * On Linux most looks only read a few small files and find the bytes of the look before: half the work of asking for the
+ * interfaces and parsing, which is done when a byte differs, and every 15 s in any case.
  *
  * The default route is known on Linux. Elsewhere Node has no way to ask for it without another program or a datagram; there
  * the first interface with an address that could reach strangers stands for it. A default route that moves between two
@@ -19,6 +22,19 @@ import { toAddr } from '../base/socket-addr.ts';
 
 /** Of each table, no more is read: a router may have a million routes, but its default ones come early. */
 const MAX_TABLE_BYTES = 65_536;
+/** Of which interfaces the state of the link is compared; with more of them every look is a whole one. */
+const MAX_LINKS = 16;
+/**
+ * How long equal bytes stand for an equal network. What they do not show is that an interface changed its hardware address
+ * within one interval and nothing else.
+ */
+export const WHOLE_LOOK_INTERVAL_MS = 15_000;
+const ROUTES_V4 = '/proc/net/route';
+const ROUTES_V6 = '/proc/net/ipv6_route';
+/** IPv6 addresses with their flags. */
+const ADDRS_V6 = '/proc/net/if_inet6';
+/** IPv4 addresses, those too that have no route of their own in {@link ROUTES_V4}. */
+const ADDRS_V4 = '/proc/net/fib_trie';
 /** Route that rejects what it matches, include/uapi/linux/route.h. */
 const RTF_REJECT = 0x0200;
 /** Route that is in use, same file. */
@@ -26,28 +42,32 @@ const RTF_UP = 0x0001;
 /** Address not to be used for anything new, include/uapi/linux/if_addr.h. */
 const IFA_F_DEPRECATED = 0x20;
 
-const decoder = new TextDecoder('latin1');
+let scratch: Buffer | undefined;
 
-/** The beginning of a table of the kernel's; empty where there is none. */
-function readTable(path: string): string[][] {
+/** The beginning of a file of the kernel's; empty where there is none. */
+function readText(path: string): string {
   let file: number;
   try {
     file = openSync(path, 'r');
   } catch {
-    return [];
+    return '';
   }
+  scratch ??= Buffer.alloc(MAX_TABLE_BYTES);
   try {
-    const buffer = new Uint8Array(MAX_TABLE_BYTES);
     let length = 0;
-    for (let count = 1; count > 0 && length < buffer.length; length += count)
-      count = readSync(file, buffer, length, buffer.length - length, null);
-    const lines = decoder.decode(buffer.subarray(0, length)).split('\n');
-    return lines.map((line) => line.trim().split(/\s+/)).filter((fields) => fields.length > 1);
+    for (let count = 1; count > 0 && length < scratch.length; length += count)
+      count = readSync(file, scratch, length, scratch.length - length, null);
+    return scratch.toString('latin1', 0, length);
   } catch {
-    return [];
+    return '';
   } finally {
     closeSync(file);
   }
+}
+
+function toRows(text: string): string[][] {
+  const rows = text.split('\n').map((line) => line.trim().split(/\s+/));
+  return rows.filter((fields) => fields.length > 1);
 }
 
 /** A way out to everywhere. */
@@ -130,24 +150,78 @@ function interfaces(deprecated: ReadonlySet<string>): NetworkInterface[] {
   return list.sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-/** One look. Never throws. */
-export function readHostNetwork(): InterfaceState {
-  const isLinux = process.platform === 'linux';
-  let list: NetworkInterface[] = [];
+function safeInterfaces(deprecated: ReadonlySet<string>): NetworkInterface[] {
   try {
-    list = interfaces(isLinux ? deprecatedIps(readTable('/proc/net/if_inet6')) : new Set());
+    return interfaces(deprecated);
   } catch {
     // Some sandboxes forbid it: no addresses are known there.
+    return [];
   }
-  const routed = isLinux
-    ? (defaultRouteV4(readTable('/proc/net/route')) ?? defaultRouteV6(readTable('/proc/net/ipv6_route')))
-    : undefined;
-  return {
+}
+
+/** What was found, and the bytes that were there just before. */
+interface Finding {
+  readonly state: InterfaceState;
+  readonly texts: ReadonlyMap<string, string>;
+  readonly at: number;
+}
+
+let last: Finding | undefined;
+
+/** Whether the kernel still says what it said. */
+function isStill({ texts, at }: Finding): boolean {
+  if (performance.now() - at >= WHOLE_LOOK_INTERVAL_MS) return false;
+  for (const [path, text] of texts) if (readText(path) !== text) return false;
+  return true;
+}
+
+/** Reads first and asks for the interfaces then: what changes in between is seen at the next look. */
+function lookWholly(): Finding {
+  const at = performance.now();
+  const texts = new Map<string, string>();
+  const read = (path: string): string => {
+    const text = readText(path);
+    texts.set(path, text);
+    return text;
+  };
+  const routes = toRows(read(ROUTES_V4));
+  const addrs = toRows(read(ADDRS_V6));
+  read(ADDRS_V4);
+  const routed = defaultRouteV4(routes) ?? defaultRouteV6(toRows(read(ROUTES_V6)));
+  // An interface without a carrier keeps its addresses and routes, but counts for nothing.
+  const links = new Set([...routes.slice(1).map(([name]) => name!), ...addrs.map((row) => row.at(-1)!)]);
+  links.delete('lo');
+  for (const name of [...links].slice(0, MAX_LINKS)) read(`/sys/class/net/${name}/operstate`);
+  const list = safeInterfaces(deprecatedIps(addrs));
+  const state = {
     interfaces: list,
-    defaultRoute: isLinux ? routed?.name : firstOutward(list),
+    defaultRoute: routed?.name,
     gateway: routed?.gateway,
     isExpensive: false,
   };
+  return { state, texts: links.size > MAX_LINKS ? new Map() : texts, at };
+}
+
+/** Whether equal bytes mean an equal network. */
+function isTelling({ texts, state }: Finding): boolean {
+  const hasV6 = state.interfaces.some(({ prefixes }) => prefixes.some(({ ip }) => ip.includes(':')));
+  const mayBeEmpty = (path: string): boolean => !hasV6 && (path === ADDRS_V6 || path === ROUTES_V6);
+  return (
+    texts.size > 0 &&
+    [...texts].every(([path, { length }]) => length < MAX_TABLE_BYTES && (length > 0 || mayBeEmpty(path)))
+  );
+}
+
+/** One look; the same object as long as nothing differs, on Linux. Never throws. */
+export function readHostNetwork(): InterfaceState {
+  if (process.platform !== 'linux') {
+    const list = safeInterfaces(new Set());
+    return { interfaces: list, defaultRoute: firstOutward(list), gateway: undefined, isExpensive: false };
+  }
+  if (last !== undefined && isStill(last)) return last.state;
+  const found = lookWholly();
+  last = isTelling(found) ? found : undefined;
+  return found.state;
 }
 
 function firstOutward(list: readonly NetworkInterface[]): string | undefined {
