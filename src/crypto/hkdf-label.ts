@@ -3,8 +3,6 @@
  *
  * @module
  */
-import { EMPTY } from '../base/bytes.ts';
-
 /** The hashes of the TLS 1.3 cipher suites. */
 export type HashName = 'sha256' | 'sha384';
 
@@ -27,13 +25,22 @@ export type Hmac = (name: HashName, key: Uint8Array, data: Uint8Array) => Uint8A
 const MAX_LABEL_BYTES = 255 - 6;
 
 /**
- * Labels remembered with an empty context. TLS, QUIC and key updates use about ten; the cap keeps applications that
- * invent exporter labels from growing it.
+ * Labels remembered. TLS, QUIC and key updates use about twenty; the cap keeps applications that invent exporter labels from
+ * growing it.
  */
 const MAX_CACHED_LABELS = 64;
+const MAX_CACHED_LENGTHS = 4;
 
-// Key: length and label. Value: HkdfLabel plus the counter byte 1 of the first HKDF-Expand block.
-const cache = new Map<string, Uint8Array>();
+/** The start of an HkdfLabel: length and label. */
+interface Prefix {
+  readonly length: number;
+  readonly bytes: Uint8Array;
+  /** With an empty context: HkdfLabel plus the counter byte 1 of the first HKDF-Expand block. */
+  readonly whole: Uint8Array;
+}
+
+/** By label; each is used with one length, or two. */
+const cache = new Map<string, Prefix[]>();
 
 const encoder = new TextEncoder();
 
@@ -54,7 +61,7 @@ export function expandLabel(
   const hashBytes = hashLength(name);
   if (!Number.isInteger(length) || length < 0 || length > 255 * hashBytes)
     throw new RangeError(`hkdf: ${length} bytes are out of reach for ${name}`);
-  const info = cachedInfo(label, context, length);
+  const info = infoOf(label, context, length);
   const first = hmac(name, secret, info);
   if (length <= hashBytes) return length === hashBytes ? first : first.slice(0, length);
 
@@ -73,29 +80,38 @@ export function expandLabel(
   return out;
 }
 
-function cachedInfo(label: string, context: Uint8Array, length: number): Uint8Array {
-  if (context.length > 0) return encodeInfo(label, context, length);
-  const key = `${length} ${label}`;
-  let info = cache.get(key);
-  if (info === undefined) {
-    info = encodeInfo(label, EMPTY, length);
-    if (cache.size < MAX_CACHED_LABELS) cache.set(key, info);
-  }
+/** `length u16 | label length u8 | "tls13 " label | context length u8 | context | 1` */
+function infoOf(label: string, context: Uint8Array, length: number): Uint8Array {
+  const prefix = prefixOf(label, length);
+  if (context.length === 0) return prefix.whole;
+  if (context.length > 255) throw new RangeError(`hkdf: context of ${context.length} bytes`);
+  const { bytes } = prefix;
+  const info = new Uint8Array(bytes.length + context.length + 2);
+  info.set(bytes);
+  info[bytes.length] = context.length;
+  info.set(context, bytes.length + 1);
+  info[info.length - 1] = 1;
   return info;
 }
 
-/** `length u16 | label length u8 | "tls13 " label | context length u8 | context | 1` */
-function encodeInfo(label: string, context: Uint8Array, length: number): Uint8Array {
+function prefixOf(label: string, length: number): Prefix {
+  let known = cache.get(label);
+  const found = known?.find((each) => each.length === length);
+  if (found !== undefined) return found;
+  const prefix = encodePrefix(label, length);
+  if (known === undefined && cache.size < MAX_CACHED_LABELS) cache.set(label, (known = []));
+  if (known !== undefined && known.length < MAX_CACHED_LENGTHS) known.push(prefix);
+  return prefix;
+}
+
+function encodePrefix(label: string, length: number): Prefix {
   const text = encoder.encode(`tls13 ${label}`);
   if (text.length - 6 > MAX_LABEL_BYTES) throw new RangeError(`hkdf: label of ${text.length - 6} bytes`);
-  if (context.length > 255) throw new RangeError(`hkdf: context of ${context.length} bytes`);
-  const info = new Uint8Array(5 + text.length + context.length);
-  info[0] = length >>> 8;
-  info[1] = length;
-  info[2] = text.length;
-  info.set(text, 3);
-  info[3 + text.length] = context.length;
-  info.set(context, 4 + text.length);
-  info[info.length - 1] = 1;
-  return info;
+  const whole = new Uint8Array(5 + text.length);
+  whole[0] = length >>> 8;
+  whole[1] = length;
+  whole[2] = text.length;
+  whole.set(text, 3);
+  whole[whole.length - 1] = 1;
+  return { length, bytes: whole.subarray(0, 3 + text.length), whole };
 }

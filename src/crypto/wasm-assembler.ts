@@ -2,7 +2,7 @@
  * A small assembler for WebAssembly modules: expressions are nested arrays of bytes, put together by functions that are
  * named like the instructions (WebAssembly core specification 2.0, §5 for the binary format).
  *
- * Only what `chacha-wasm.ts` needs. The module's bytes are made when it is loaded, so that no binary has to be trusted or
+ * Only what `chacha-wasm.ts` and `sha256-wasm.ts` need. The module's bytes are made when it is loaded, so that no binary has to be trusted or
  * kept in step with its source.
  *
  * @module
@@ -66,9 +66,15 @@ const store =
 /** Instructions of i32 (§5.4.7). */
 export const i32 = {
   const: (value: number): Code => [0x41, signed(BigInt(value | 0))],
+  load: load(0x28),
+  store: store(0x36),
   add: binary(0x6a),
   sub: binary(0x6b),
+  mul: binary(0x6c),
   and: binary(0x71),
+  xor: binary(0x73),
+  shrU: (a: Code, bits: number): Code => [a, i32.const(bits), 0x76],
+  rotr: (a: Code, bits: number): Code => [a, i32.const(bits), 0x78],
   gtS: binary(0x4a),
   eqz: unary(0x45),
 } as const;

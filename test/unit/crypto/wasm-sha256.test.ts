@@ -1,0 +1,64 @@
+import { describe, expect, test } from '@jest/globals';
+import { createHash, createHmac } from 'node:crypto';
+import { toHex, utf8 } from '../../../src/base/bytes.ts';
+import { INITIAL_STATE, ROUND_CONSTANTS, sha256ModuleBytes } from '../../../src/crypto/sha256-wasm.ts';
+import { WasmSha256, hasWasmSha256, wasmHmacSha256, wasmSha256 } from '../../../src/crypto/wasm-sha256.ts';
+
+/** Bytes that differ from index to index. */
+const bytes = (length: number): Uint8Array =>
+  Uint8Array.from({ length }, (_, i) => (i * 167 + (i >>> 8) * 59 + length) & 0xff);
+const expected = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
+
+describe('SHA-256 on WebAssembly', () => {
+  test('runs here, and is small enough to be compiled synchronously in browsers', () => {
+    expect(hasWasmSha256()).toBe(true);
+    expect(sha256ModuleBytes().length).toBeLessThan(4_096);
+  });
+
+  test('computes the constants that FIPS 180-4 §4.2.2 and §5.3.3 list', () => {
+    expect(ROUND_CONSTANTS.slice(0, 2).map((word) => word >>> 0)).toEqual([0x428a2f98, 0x71374491]);
+    expect(ROUND_CONSTANTS.at(-1)! >>> 0).toBe(0xc67178f2);
+    expect(INITIAL_STATE.map((word) => word >>> 0)).toEqual([
+      0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19,
+    ]);
+  });
+
+  test('hashes every length up to some blocks, and more than its memory holds', () => {
+    for (let length = 0; length <= 260; length++)
+      expect([length, toHex(wasmSha256(bytes(length)))]).toEqual([length, expected(bytes(length))]);
+    for (const length of [32_704, 32_705, 32_768, 100_000])
+      expect([length, toHex(wasmSha256(bytes(length)))]).toEqual([length, expected(bytes(length))]);
+  });
+
+  test('takes data in any parts, and two hashes at a time', () => {
+    for (let split = 0; split <= 200; split += 7) {
+      const a = new WasmSha256();
+      const b = new WasmSha256();
+      const data = bytes(200);
+      a.update(data.subarray(0, split));
+      b.update(data.subarray(split));
+      expect(toHex(a.digest())).toBe(expected(data.subarray(0, split)));
+      a.update(data.subarray(split));
+      expect(toHex(a.digest())).toBe(expected(data));
+      expect(toHex(b.digest())).toBe(expected(data.subarray(split)));
+    }
+  });
+
+  test('authenticates with keys of every length, a short one after a long one too', () => {
+    for (const keyLength of [64, 0, 32, 1, 65, 20, 63, 200, 16])
+      for (let length = 0; length <= 140; length += 5) {
+        const key = bytes(keyLength);
+        const data = bytes(length);
+        expect([keyLength, length, toHex(wasmHmacSha256(key, data))]).toEqual([
+          keyLength,
+          length,
+          createHmac('sha256', key).update(data).digest('hex'),
+        ]);
+      }
+    const long = bytes(32_768);
+    expect(toHex(wasmHmacSha256(utf8('key'), long))).toBe(
+      createHmac('sha256', 'key').update(long).digest('hex'),
+    );
+    expect(() => wasmHmacSha256(utf8('key'), bytes(32_769))).toThrow(RangeError);
+  });
+});
