@@ -113,6 +113,18 @@ describe('the package', () => {
   });
 });
 
+test('a lookup server finds the thread of its database', async () => {
+  link('node-sqlite3-wasm');
+  const script = `import { DnsServer } from 'iroh-ts/dns-server';
+const server = await DnsServer.listen({ store: { file: 'packets.sqlite' } });
+const unknown = await fetch(\`\${server.pkarrUrl}/\${'y'.repeat(52)}\`);
+console.log(unknown.status);
+await server.close();
+`;
+  const { code, stdout } = await runNode([write('lookup.mjs', script)], { cwd: folder }).ended();
+  expect([code, stdout]).toEqual([0, '404\n']);
+});
+
 describe('the echo of the README', () => {
   test('fits on a screen: at most 15 lines a side', () => {
     for (const block of readmeEcho()) expect(block.trimEnd().split('\n').length).toBeLessThanOrEqual(15);

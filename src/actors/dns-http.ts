@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { MAX_RELAY_PAYLOAD_BYTES, SignedPacket } from '../address-lookup/signed-packet.ts';
+import { MAX_RELAY_PAYLOAD_BYTES, SignedPacket, signedParts } from '../address-lookup/signed-packet.ts';
 import { MAX_AHEAD_MICROS } from '../address-lookup/timestamps.ts';
 import { decodeBase64Url, decodeZ32 } from '../base/encoding.ts';
 import { DecodeError } from '../base/bytes.ts';
@@ -14,11 +14,14 @@ import { readJsonQuestion, toJsonAnswer } from '../dns/server/json.ts';
 import type { DnsServerMetric, DnsServerMetrics } from '../dns/server/metrics.ts';
 import type { ListenerRequest, ListenerResponse } from '../transport/http-listener.ts';
 import type { RecordStore } from '../transport/record-store.ts';
+import { ed25519VerifyInPool } from '../transport/verify-pool.ts';
 import type { DnsAnswers, Reply } from './dns-answers.ts';
 import type { PutLimits } from './put-limits.ts';
 
 /** Bodies are packets, or questions of DNS. */
 export const MAX_BODY_BYTES = 4_096;
+/** Puts at a time whose signature is being verified; who comes then is to come later. */
+const MAX_VERIFYING = 4_096;
 
 const CORS: Readonly<Record<string, string>> = {
   'Access-Control-Allow-Origin': '*',
@@ -66,6 +69,7 @@ class Refusal extends Error {
 /** Answers HTTP requests. */
 export class DnsHttp {
   readonly #parts: DnsHttpParts;
+  #verifying = 0;
 
   constructor(parts: DnsHttpParts) {
     this.#parts = parts;
@@ -116,7 +120,7 @@ export class DnsHttp {
   async #put(z32: string, request: ListenerRequest): Promise<ListenerResponse> {
     const { metrics, store, onPublish } = this.#parts;
     try {
-      const packet = this.#admit(z32, request);
+      const packet = await this.#admit(z32, request);
       const outcome = await store.put(packet.id.toBytes(), packet.toRelayPayload());
       switch (outcome) {
         case 'full':
@@ -138,7 +142,7 @@ export class DnsHttp {
   }
 
   /** The cheapest checks come first. @throws {Refusal} */
-  #admit(z32: string, { peerIp, body }: ListenerRequest): SignedPacket {
+  async #admit(z32: string, { peerIp, body }: ListenerRequest): Promise<SignedPacket> {
     const { limits, clock, keepMicros } = this.#parts;
     // Without an address it has left already.
     if (limits !== undefined && peerIp !== '' && !limits.admits(peerIp, clock.now())) {
@@ -147,13 +151,37 @@ export class DnsHttp {
     }
     if (body.length > MAX_RELAY_PAYLOAD_BYTES)
       throw new Refusal(413, 'longer than a packet can be', 'pkarr_publish_malformed');
-    const packet = verify(toKey(z32, 'pkarr_publish_malformed'), body);
+    const packet = await this.#verify(toKey(z32, 'pkarr_publish_malformed'), body);
     const now = BigInt(Math.floor(clock.wallNow() * 1_000));
     if (packet.timestampMicros > now + MAX_AHEAD_MICROS)
       throw new Refusal(400, 'a packet from the future', 'pkarr_publish_bad_timestamp');
     if (packet.timestampMicros < now - keepMicros)
       throw new Refusal(400, 'a packet older than is kept', 'pkarr_publish_bad_timestamp');
     return packet;
+  }
+
+  /** @throws {Refusal} */
+  async #verify(key: Uint8Array, body: Uint8Array): Promise<SignedPacket> {
+    if (this.#verifying >= MAX_VERIFYING)
+      throw new Refusal(503, 'too many puts at a time', 'pkarr_publish_busy', { 'Retry-After': '1' });
+    this.#verifying++;
+    try {
+      const id = EndpointId.fromVerified(key);
+      const { signature, message } = signedParts(body);
+      if (!(await ed25519VerifyInPool(key, message, signature)))
+        throw new PkarrError('PkarrError.Signature', `a packet that ${id.short()} has not signed`);
+      return SignedPacket.fromVerified(id, body);
+    } catch (error) {
+      if (!(error instanceof PkarrError)) throw error;
+      const isForged = error.code === 'PkarrError.Signature';
+      throw new Refusal(
+        400,
+        error.message,
+        isForged ? 'pkarr_publish_bad_signature' : 'pkarr_publish_malformed',
+      );
+    } finally {
+      this.#verifying--;
+    }
   }
 
   async #get(z32: string): Promise<ListenerResponse> {
@@ -230,19 +258,4 @@ function toKey(z32: string, metric?: DnsServerMetric): Uint8Array {
     if (!(error instanceof DecodeError)) throw error;
   }
   throw new Refusal(400, 'not a public key in z-base-32', metric);
-}
-
-/** @throws {Refusal} */
-function verify(key: Uint8Array, body: Uint8Array): SignedPacket {
-  try {
-    return SignedPacket.verify(EndpointId.fromVerified(key), body);
-  } catch (error) {
-    if (!(error instanceof PkarrError)) throw error;
-    const isForged = error.code === 'PkarrError.Signature';
-    throw new Refusal(
-      400,
-      error.message,
-      isForged ? 'pkarr_publish_bad_signature' : 'pkarr_publish_malformed',
-    );
-  }
 }

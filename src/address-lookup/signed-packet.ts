@@ -90,17 +90,23 @@ export class SignedPacket {
    * @throws {PkarrError} `TooShort`, `TooLong`, `Signature`, `Dns`
    */
   static verify(id: EndpointId, payload: Uint8Array): SignedPacket {
-    if (payload.length < PAYLOAD_HEADER_BYTES)
-      throw new PkarrError('PkarrError.TooShort', `a signed packet of ${payload.length} bytes`);
-    if (payload.length > MAX_RELAY_PAYLOAD_BYTES)
-      throw new PkarrError('PkarrError.TooLong', `a signed packet of ${payload.length} bytes`);
     const own = new Uint8Array(payload);
-    const dns = own.subarray(PAYLOAD_HEADER_BYTES);
-    const timestampMicros = new DataView(own.buffer).getBigUint64(SIGNATURE_BYTES);
-    const signature = Signature.fromBytes(own.subarray(0, SIGNATURE_BYTES));
+    const { signature, message } = signedParts(own);
     // First, so that nothing else looks at bytes of who has not the key.
-    if (!signature.verify(id, signable(timestampMicros, dns)))
+    if (!Signature.fromBytes(signature).verify(id, message))
       throw new PkarrError('PkarrError.Signature', `a packet that ${id.short()} has not signed`);
+    return SignedPacket.fromVerified(id, own);
+  }
+
+  /**
+   * Reads a packet whose signature somebody has verified ({@link signedParts}).
+   *
+   * @param own - Not copied, and not changed afterwards.
+   * @throws {PkarrError} `Dns`
+   */
+  static fromVerified(id: EndpointId, own: Uint8Array): SignedPacket {
+    const dns = own.subarray(PAYLOAD_HEADER_BYTES);
+    const timestampMicros = timestampOf(own);
     try {
       return new SignedPacket(id, timestampMicros, decodeDnsMessage(dns), own);
     } catch (cause) {
@@ -158,17 +164,43 @@ export class SignedPacket {
  * Those of the strings that fit into one packet. Addresses are given up first, from the last one on: without the relay nobody
  * gets far, and the application's text is one.
  */
-export function fitIntoPacket(id: EndpointId, strings: readonly string[]): string[] {
+export function fitIntoPacket(
+  id: EndpointId,
+  strings: readonly string[],
+  maxDnsBytes: number = MAX_PACKET_DNS_BYTES,
+): string[] {
   const first = encodeDnsMessage(toMessage(id, [''])).length;
   const sizes = strings.map((string) => REPEATED_RECORD_BYTES + utf8(string).length);
   let size = first - REPEATED_RECORD_BYTES + sizes.reduce((sum, each) => sum + each, 0);
   const fitting = strings.map((string, i) => ({ string, size: sizes[i]! }));
-  while (size > MAX_PACKET_DNS_BYTES) {
+  while (size > maxDnsBytes) {
     const lastAddr = fitting.findLastIndex(({ string }) => string.startsWith('addr='));
     // -1 is the last one of all.
     size -= fitting.splice(lastAddr, 1)[0]!.size;
   }
   return fitting.map(({ string }) => string);
+}
+
+/**
+ * What of a relay payload is the signature, and what it has to be over.
+ * @throws {PkarrError} `TooShort`, `TooLong`
+ */
+export function signedParts(payload: Uint8Array): {
+  readonly signature: Uint8Array;
+  readonly message: Uint8Array;
+} {
+  if (payload.length < PAYLOAD_HEADER_BYTES)
+    throw new PkarrError('PkarrError.TooShort', `a signed packet of ${payload.length} bytes`);
+  if (payload.length > MAX_RELAY_PAYLOAD_BYTES)
+    throw new PkarrError('PkarrError.TooLong', `a signed packet of ${payload.length} bytes`);
+  return {
+    signature: payload.subarray(0, SIGNATURE_BYTES),
+    message: signable(timestampOf(payload), payload.subarray(PAYLOAD_HEADER_BYTES)),
+  };
+}
+
+function timestampOf(payload: Uint8Array): bigint {
+  return new DataView(payload.buffer, payload.byteOffset).getBigUint64(SIGNATURE_BYTES);
 }
 
 function toMessage(

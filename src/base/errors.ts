@@ -130,7 +130,7 @@ export const ERROR_CODES = {
   'DnsServerError.Certificate': 'A certificate or key that cannot be read or used.',
   'DnsServerError.Bind': 'A socket could not be bound; `cause` is the system error.',
   'DnsServerError.Dht': 'The DHT was asked for and cannot be used; `cause` is a DhtError.',
-  'DnsServerError.Store': 'The database of records cannot be opened; see `cause`.',
+  'DnsServerError.Store': 'The database of records cannot be opened, or has failed; see `cause`.',
   'TimeoutError.Elapsed': 'The `timeoutMs` of a call elapsed.',
 } as const;
 

@@ -1,34 +1,65 @@
 /**
- * A record store in an SQLite database.
+ * A record store in an SQLite database, which has a thread of its own: the disk makes nobody wait but who puts.
  *
- * Puts that come close together are committed together, because a commit waits for the disk: at most 200 times a second, and at
- * once when the last time is 5 ms ago. Nothing is acknowledged before its commit.
+ * ```text
+ * get ─ cache ─┐                        ┌ gets
+ * put ─────────┴ waiting ─ one task ──► ┤ puts, one commit ─► answers
+ * ```
+ *
+ * One task is under way at a time. What comes meanwhile is the next one; so puts wait for one commit and share the one after.
+ * Nothing is acknowledged before its commit.
  *
  * @module
  */
-import type { Clock, Millis, TimerId } from '../base/clock.ts';
+import { resolve as resolvePath } from 'node:path';
+import type { Worker } from 'node:worker_threads';
+import { startSqliteThread } from '#transport/sqlite-thread';
+import type { Clock } from '../base/clock.ts';
+import { DnsServerError } from '../base/errors.ts';
+import { PacketCache } from './packet-cache.ts';
+import { DEFAULT_MAX_RECORDS, timestampOf, type PutOutcome, type RecordStore } from './record-store.ts';
 import {
-  DEFAULT_MAX_RECORDS,
-  isNewer,
-  MAX_REMOVALS,
-  timestampOf,
-  type PutOutcome,
-  type RecordStore,
-} from './record-store.ts';
-import { openSqlite, type SqlDatabase, type SqlStatement } from './sqlite.ts';
+  buffersOf,
+  OUTCOMES,
+  pack,
+  packPackets,
+  unpack,
+  type Attempt,
+  type SqliteAnswer,
+  type SqliteStart,
+  type SqliteTask,
+} from './sqlite-messages.ts';
+import type { SqliteRecordsOptions } from './sqlite-records.ts';
+import type { SqlDatabase } from './sqlite.ts';
 
-/** Puts wait at most so long for others to be committed with, ms. */
-const COMMIT_INTERVAL_MS = 5;
-/** Puts that wait for a commit; more are refused. */
+/** Puts that wait for a commit, and gets that wait for the database, each; more are refused. */
 const MAX_WAITING = 65_536;
-/** What a 64-bit integer with a sign holds. */
-const MAX_INT64 = 2n ** 63n - 1n;
+/** Puts and gets in one task, each: what comes after them waits so long. */
+const MAX_TASK_ITEMS = 512;
+/** Packets that are kept in memory, about 30 MiB. */
+const CACHED_PACKETS = 65_536;
 
-interface Waiting {
+interface Waiting<T> {
+  readonly resolve: (value: T) => void;
+  readonly reject: (error: unknown) => void;
+}
+interface Get extends Waiting<Uint8Array | undefined> {
+  readonly key: Uint8Array;
+}
+interface Put extends Waiting<PutOutcome> {
   readonly key: Uint8Array;
   readonly payload: Uint8Array;
-  readonly resolve: (outcome: PutOutcome) => void;
-  readonly reject: (error: unknown) => void;
+}
+interface Removal extends Waiting<number> {
+  readonly timestampMicros: bigint;
+}
+
+/** What the thread has been given and has not answered. */
+interface UnderWay {
+  readonly gets: readonly Get[];
+  readonly puts: readonly Put[];
+  readonly removal: Removal | undefined;
+  readonly isLast: boolean;
 }
 
 /** How a store is opened. */
@@ -39,53 +70,63 @@ export interface SqliteStoreOptions {
   readonly maxRecords?: number | undefined;
   /** Default: the one in Node, where there is one. */
   readonly engine?: SqlDatabase['engine'] | undefined;
+  /** For tests. */
+  readonly startThread?: ((options: SqliteRecordsOptions) => Worker) | undefined;
 }
 
-export class SqliteRecordStore implements RecordStore {
-  readonly #database: SqlDatabase;
-  readonly #clock: Clock;
-  readonly #maxRecords: number;
-  readonly #select: SqlStatement;
-  readonly #insert: SqlStatement;
-  readonly #update: SqlStatement;
-  readonly #delete: SqlStatement;
-  #waiting: Waiting[] = [];
-  #isScheduled = false;
-  #timer: TimerId;
-  #committedAt: Millis = -Infinity;
-  #size: number;
-  #isClosed = false;
+/** Files that are open in this thread. Locks of the system are those of a whole process. */
+const openFiles = new Set<string>();
 
-  private constructor(
-    database: SqlDatabase,
-    { clock, maxRecords = DEFAULT_MAX_RECORDS }: SqliteStoreOptions,
-  ) {
-    this.#database = database;
+export class SqliteRecordStore implements RecordStore {
+  readonly #thread: Worker;
+  readonly #clock: Clock;
+  readonly #cache = new PacketCache(CACHED_PACKETS);
+  #gets: Get[] = [];
+  #puts: Put[] = [];
+  #removals: Removal[] = [];
+  #underWay: UnderWay | undefined;
+  #isScheduled = false;
+  #size: number;
+  /** What was cached before may be gone from the database. */
+  #removedBefore = 0n;
+  #closing: Promise<void> | undefined;
+  /** The thread has ended by itself. */
+  #failure: DnsServerError | undefined;
+
+  private constructor(thread: Worker, clock: Clock, size: number, onEnd: () => void) {
+    this.#thread = thread;
     this.#clock = clock;
-    this.#maxRecords = maxRecords;
-    // Exclusive, so that no other process writes, and no shared memory is needed. Full: a commit survives a power cut.
-    for (const pragma of ['locking_mode = exclusive', 'journal_mode = wal', 'synchronous = full'])
-      database.prepare(`pragma ${pragma}`).all();
-    database.exec(
-      'create table if not exists packets (key blob primary key, timestamp integer not null, payload blob not null) without rowid',
-    );
-    database.exec('create index if not exists packets_by_timestamp on packets (timestamp)');
-    this.#select = database.prepare('select payload from packets where key = ?');
-    this.#insert = database.prepare('insert into packets (key, timestamp, payload) values (?, ?, ?)');
-    this.#update = database.prepare('update packets set timestamp = ?, payload = ? where key = ?');
-    this.#delete = database.prepare(
-      `delete from packets where key in (select key from packets where timestamp < ? limit ${MAX_REMOVALS})`,
-    );
-    this.#size = Number(database.prepare('select count(*) as size from packets').all()[0]!['size']);
+    this.#size = size;
+    thread.on('message', (answer: SqliteAnswer) => this.#onAnswer(answer));
+    thread.on('error', (error) => this.#fail(error));
+    thread.on('exit', () => {
+      onEnd();
+      this.#fail(undefined);
+    });
   }
 
-  /** @throws when there is no SQLite, or another process has the file open, or it is no database. */
-  static async open(options: SqliteStoreOptions): Promise<SqliteRecordStore> {
-    const database = await openSqlite(options.file, options.engine);
+  /** @throws when there is no SQLite, or another process has the file open, or it is no database, or there is no thread. */
+  static async open({
+    file,
+    clock,
+    maxRecords = DEFAULT_MAX_RECORDS,
+    engine,
+    startThread = startSqliteThread,
+  }: SqliteStoreOptions): Promise<SqliteRecordStore> {
+    const path = resolvePath(file);
+    if (openFiles.has(path)) throw new Error(`another server has the database open: ${path}`);
+    openFiles.add(path);
+    const forget = (): void => void openFiles.delete(path);
     try {
-      return new SqliteRecordStore(database, options);
+      const thread = startThread({ file: path, maxRecords, engine });
+      const started = await firstMessage(thread);
+      if ('error' in started) {
+        await thread.terminate();
+        throw started.error;
+      }
+      return new SqliteRecordStore(thread, clock, started.value.size, forget);
     } catch (error) {
-      database.close();
+      forget();
       throw error;
     }
   }
@@ -96,102 +137,159 @@ export class SqliteRecordStore implements RecordStore {
   }
 
   get(key: Uint8Array): Promise<Uint8Array | undefined> {
-    return this.#attempt(() => this.#select.all(key)[0]?.['payload'] as Uint8Array | undefined);
+    if (this.#isOver) return Promise.reject(this.#overError());
+    const cached = this.#cache.get(key);
+    if (cached !== undefined && timestampOf(cached) >= this.#removedBefore) return Promise.resolve(cached);
+    if (this.#gets.length >= MAX_WAITING)
+      return Promise.reject(new DnsServerError('DnsServerError.Store', 'too many wait for the database'));
+    return new Promise((resolve, reject) => {
+      this.#gets.push({ key, resolve, reject });
+      this.#schedule();
+    });
   }
 
   put(key: Uint8Array, payload: Uint8Array): Promise<PutOutcome> {
-    if (this.#isClosed) return Promise.reject(new Error('the store is closed'));
-    if (this.#waiting.length >= MAX_WAITING) return Promise.resolve('full');
+    if (this.#isOver) return Promise.reject(this.#overError());
+    if (this.#puts.length >= MAX_WAITING) return Promise.resolve('full');
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ key, payload, resolve, reject });
+      this.#puts.push({ key, payload, resolve, reject });
       this.#schedule();
     });
   }
 
   removeOlder(timestampMicros: bigint): Promise<number> {
-    return this.#attempt(() => {
-      const removed = this.#delete.run(toInt64(timestampMicros));
-      this.#size -= removed;
-      return removed;
+    if (this.#isOver) return Promise.reject(this.#overError());
+    return new Promise((resolve, reject) => {
+      this.#removals.push({ timestampMicros, resolve, reject });
+      this.#schedule();
     });
   }
 
+  /** What waits is committed before. All callers wait for the same end. @throws {DnsServerError} Store, when the database does not close. */
   close(): Promise<void> {
-    if (this.#isClosed) return Promise.resolve();
-    return this.#attempt(() => {
-      this.#commit();
-      this.#isClosed = true;
-      this.#clock.clearTimeout(this.#timer);
-      this.#database.close();
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    if (this.#failure !== undefined) return;
+    const ended = new Promise<void>((resolve, reject) => {
+      this.#thread.once('error', (cause) =>
+        reject(new DnsServerError('DnsServerError.Store', 'the database cannot be closed', cause)),
+      );
+      this.#thread.once('exit', () => resolve());
+    });
+    this.#schedule();
+    await ended;
+  }
+
+  get #isOver(): boolean {
+    return this.#closing !== undefined || this.#failure !== undefined;
+  }
+
+  #overError(): DnsServerError {
+    return this.#closing === undefined
+      ? this.#failure!
+      : new DnsServerError('DnsServerError.Store', 'the store is closed');
+  }
+
+  /** At the end of this burst of I/O, so that its puts are one commit. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#underWay !== undefined) return;
+    this.#isScheduled = true;
+    this.#clock.defer(() => {
+      this.#isScheduled = false;
+      if (this.#failure === undefined) this.#sendTask();
     });
   }
 
-  /** What throws rejects. */
-  #attempt<T>(act: () => T): Promise<T> {
-    try {
-      if (this.#isClosed) throw new Error('the store is closed');
-      return Promise.resolve(act());
-    } catch (error) {
-      return Promise.reject(error);
-    }
-  }
-
-  #schedule(): void {
-    if (this.#isScheduled) return;
-    this.#isScheduled = true;
-    const act = (): void => {
-      if (!this.#isClosed) this.#commit();
+  #sendTask(): void {
+    const gets = this.#gets.splice(0, MAX_TASK_ITEMS);
+    const puts = this.#puts.splice(0, MAX_TASK_ITEMS);
+    const removal = this.#removals.shift();
+    const isLast = this.#closing !== undefined && !this.#hasWaiting;
+    this.#underWay = { gets, puts, removal, isLast };
+    const task: SqliteTask = {
+      gets: pack(gets.map(({ key }) => key)),
+      puts: packPackets(puts),
+      removeOlder: removal?.timestampMicros,
+      isLast,
     };
-    const delay = this.#committedAt + COMMIT_INTERVAL_MS - this.#clock.now();
-    if (delay <= 0) this.#clock.defer(act);
-    else this.#timer = this.#clock.setTimeout(act, delay);
+    this.#thread.postMessage(task, buffersOf(task.gets, task.puts));
   }
 
-  #commit(): void {
-    this.#isScheduled = false;
-    const batch = this.#waiting;
-    if (batch.length === 0) return;
-    this.#waiting = [];
-    const sizeBefore = this.#size;
-    let outcomes: PutOutcome[];
-    try {
-      this.#database.exec('begin');
-      outcomes = batch.map((each) => this.#write(each));
-      this.#database.exec('commit');
-    } catch (error) {
-      this.#size = sizeBefore;
-      this.#rollBack();
-      for (const { reject } of batch) reject(error);
-      return;
-    } finally {
-      this.#committedAt = this.#clock.now();
-    }
-    batch.forEach(({ resolve }, i) => resolve(outcomes[i]!));
+  get #hasWaiting(): boolean {
+    return this.#gets.length > 0 || this.#puts.length > 0 || this.#removals.length > 0;
   }
 
-  #write({ key, payload }: Waiting): PutOutcome {
-    const known = this.#select.all(key)[0]?.['payload'] as Uint8Array | undefined;
-    if (known !== undefined && !isNewer(payload, known)) return 'unchanged';
-    const timestamp = toInt64(timestampOf(payload));
-    if (known !== undefined) {
-      this.#update.run(timestamp, payload, key);
-      return 'updated';
+  #onAnswer({ gets, puts, removed, size }: SqliteAnswer): void {
+    const done = this.#underWay!;
+    this.#underWay = undefined;
+    this.#size = size;
+    settle(done.gets, mapAttempt(gets, unpack), (get, payload) => {
+      // Of its own, so that it does not keep all that came with it.
+      const own = payload?.slice();
+      if (own !== undefined) this.#cache.set(get.key, own);
+      get.resolve(own);
+    });
+    settle(
+      done.puts,
+      mapAttempt(puts, (places) => [...places]),
+      (put, place) => {
+        const outcome = OUTCOMES[place]!;
+        if (outcome === 'inserted' || outcome === 'updated') this.#cache.set(put.key, put.payload);
+        put.resolve(outcome);
+      },
+    );
+    const { removal } = done;
+    if (removal !== undefined) {
+      if (removal.timestampMicros > this.#removedBefore) this.#removedBefore = removal.timestampMicros;
+      settle(
+        [removal],
+        mapAttempt(removed, (count) => [count]),
+        (each, count) => each.resolve(count),
+      );
     }
-    if (this.#size >= this.#maxRecords) return 'full';
-    this.#insert.run(key, timestamp, payload);
-    this.#size++;
-    return 'inserted';
+    if (!done.isLast && (this.#hasWaiting || this.#closing !== undefined)) this.#schedule();
   }
 
-  #rollBack(): void {
-    try {
-      this.#database.exec('rollback');
-    } catch {
-      // It had not begun, or SQLite has done so by itself.
-    }
+  /** The thread has ended. Nothing more is answered; after {@link close} that is as it should be. */
+  #fail(cause: unknown): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = new DnsServerError('DnsServerError.Store', 'the thread of the database has ended', cause);
+    const { gets = [], puts = [], removal } = this.#underWay ?? {};
+    this.#underWay = undefined;
+    const lost = [...gets, ...this.#gets, ...puts, ...this.#puts, ...this.#removals];
+    for (const { reject } of removal === undefined ? lost : [...lost, removal]) reject(this.#failure);
+    this.#gets = [];
+    this.#puts = [];
+    this.#removals = [];
   }
 }
 
-function toInt64(timestampMicros: bigint): bigint {
-  return timestampMicros > MAX_INT64 ? MAX_INT64 : timestampMicros;
+/** @throws when it ends before. */
+function firstMessage(thread: Worker): Promise<SqliteStart> {
+  return new Promise((resolve, reject) => {
+    const onExit = (): void => reject(new Error('the thread of the database has ended'));
+    thread.once('error', reject);
+    thread.once('exit', onExit);
+    thread.once('message', (start: SqliteStart) => {
+      thread.off('error', reject);
+      thread.off('exit', onExit);
+      resolve(start);
+    });
+  });
+}
+
+function mapAttempt<T, U>(attempt: Attempt<T>, map: (value: T) => U): Attempt<U> {
+  return 'value' in attempt ? { value: map(attempt.value) } : attempt;
+}
+
+/** Each of those who wait gets its result, or all get the error. */
+function settle<T, W extends { readonly reject: (error: unknown) => void }>(
+  waiting: readonly W[],
+  attempt: Attempt<readonly T[]>,
+  act: (each: W, result: T) => void,
+): void {
+  if ('error' in attempt) for (const { reject } of waiting) reject(attempt.error);
+  else waiting.forEach((each, i) => act(each, attempt.value[i] as T));
 }

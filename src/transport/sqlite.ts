@@ -118,32 +118,24 @@ function openWasm({ default: { Database } }: WasmSqlite, path: string): SqlDatab
   };
 }
 
-/** Files that this process has locked. */
-const locked = new Set<string>();
-
 /**
  * The package locks by making a folder, which stays when its process is killed. So who has the lock is written beside it, and
- * the folder of a process that is gone is removed.
+ * the folder of a process that is gone is removed. Two of one process have to tell themselves.
  *
  * @returns what gives the lock back.
  */
 function takeLock(path: string): () => void {
   const ownerFile = `${path}.pid`;
-  if (locked.has(path) || isRunning(readOwner(ownerFile)))
-    throw new Error(`another server has the database open: ${path}`);
+  if (isRunning(readOwner(ownerFile))) throw new Error(`another server has the database open: ${path}`);
   rmSync(ownerFile, { force: true });
   // Who starts at the same time fails here.
   writeFileSync(ownerFile, String(process.pid), { flag: 'wx' });
-  locked.add(path);
   try {
     rmdirSync(`${path}.lock`);
   } catch (error) {
     if ((error as { code?: string }).code !== 'ENOENT') throw error;
   }
-  return () => {
-    locked.delete(path);
-    rmSync(ownerFile, { force: true });
-  };
+  return () => rmSync(ownerFile, { force: true });
 }
 
 /** NaN when nobody is known. */

@@ -208,7 +208,7 @@ bind_addr = "127.0.0.1:0"
       if (!equalBytes(got, packet.toRelayPayload())) lost.push(packet.id.toString());
     }
     expect(lost).toEqual([]);
-  });
+  }, 120_000);
 
   test('a second server of the same records says so', async () => {
     await run();

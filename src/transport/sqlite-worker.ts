@@ -1,0 +1,76 @@
+/**
+ * The thread of a database: does what `sqlite-record-store.ts` sends, one message after the other. Waiting for the disk is its
+ * whole life.
+ *
+ * @module
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import {
+  buffersOf,
+  OUTCOMES,
+  pack,
+  unpack,
+  unpackPackets,
+  type Attempt,
+  type SqliteAnswer,
+  type SqliteStart,
+  type SqliteTask,
+} from './sqlite-messages.ts';
+import { SqliteRecords, type SqliteRecordsOptions } from './sqlite-records.ts';
+
+/** Nothing to do for so long: time to write back the log. */
+const IDLE_MS = 500;
+
+const port = parentPort!;
+
+function attempt<T>(act: () => T): Attempt<T> {
+  try {
+    return { value: act() };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function perform(records: SqliteRecords, task: SqliteTask): SqliteAnswer {
+  const gets = attempt(() => pack(unpack(task.gets).map((key) => records.get(key!))));
+  const puts = attempt(() =>
+    task.puts.lengths.length === 0
+      ? new Uint8Array(0)
+      : Uint8Array.from(records.put(unpackPackets(task.puts)), (outcome) => OUTCOMES.indexOf(outcome)),
+  );
+  const { removeOlder } = task;
+  const removed = attempt(() => (removeOlder === undefined ? 0 : records.removeOlder(removeOlder)));
+  return { gets, puts, removed, size: records.size };
+}
+
+function serve(records: SqliteRecords): void {
+  let idleTimer: NodeJS.Timeout | undefined;
+  let isTidy = true;
+  const tidy = (): void => {
+    // What fails here is tried again when the log is full, and then who puts is told.
+    attempt(() => records.tidy());
+    isTidy = true;
+  };
+  port.on('message', (task: SqliteTask) => {
+    clearTimeout(idleTimer);
+    const answer = perform(records, task);
+    port.postMessage(answer, 'value' in answer.gets ? buffersOf(answer.gets.value) : []);
+    if (task.isLast) {
+      records.close();
+      port.close();
+      return;
+    }
+    isTidy &&= task.puts.lengths.length === 0 && task.removeOlder === undefined;
+    if (!isTidy) idleTimer = setTimeout(tidy, IDLE_MS);
+  });
+}
+
+let start: SqliteStart;
+try {
+  const records = await SqliteRecords.open(workerData as SqliteRecordsOptions);
+  serve(records);
+  start = { value: { size: records.size } };
+} catch (error) {
+  start = { error };
+}
+port.postMessage(start);
