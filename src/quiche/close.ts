@@ -28,3 +28,32 @@ export function closeReasonOf(native: Connection): CloseReason {
     return { type: 'transportError', error: transportErrorOf(local.errorCode, 'closed by quiche') };
   return { type: 'reset' };
 }
+
+/** The packet that told the peer of a close: told again when it sends on, less and less often (RFC 9000 §10.2.1). */
+export class Farewell {
+  #packet: Uint8Array | undefined;
+  #ignored = 0;
+  #repeats = 0;
+  #isDue = false;
+
+  /** @param packet - Copied. */
+  keep(packet: Uint8Array): void {
+    this.#packet = packet.slice();
+  }
+
+  /** The peer sent something. Returns whether it is to be told again. */
+  onDatagram(): boolean {
+    if (this.#packet === undefined || ++this.#ignored < 2 ** this.#repeats) return false;
+    this.#ignored = 0;
+    this.#repeats++;
+    this.#isDue = true;
+    return true;
+  }
+
+  /** The packet, when it is due. */
+  take(): Uint8Array | undefined {
+    if (!this.#isDue) return undefined;
+    this.#isDue = false;
+    return this.#packet?.slice();
+  }
+}

@@ -11,35 +11,31 @@ import type {
   CloseReason,
   ConnectionEvent,
   Datagram,
-  Direction,
   FourTuple,
   NetworkChangeHint,
-  PathId,
-  PathInfo,
-  PathStatus,
   QuicConnection,
   Side,
-  StreamId,
   Transmit,
 } from '../quic/engine.ts';
 import type { TransportConfig } from '../quic/config.ts';
-import type { ConnectionStats, PathStats } from '../quic/stats.ts';
+import type { ConnectionStats } from '../quic/stats.ts';
 import { TlsAlert } from '../tls/alert.ts';
-import { endpointVerifier } from '../tls/profile.ts';
 import type { PeerIdentity } from '../tls/session.ts';
-import { closeReasonOf, MAX_REASON_BYTES, NO_APPLICATION_PROTOCOL } from './close.ts';
+import { closeReasonOf, Farewell, MAX_REASON_BYTES, NO_APPLICATION_PROTOCOL } from './close.ts';
+import { ConnectionCalls } from './connection-calls.ts';
 import { DatagramQueue } from './datagrams.ts';
 import type { QuicheHost } from './host.ts';
+import { identifyPeer } from './identity.ts';
 import { sendSize } from './native-config.ts';
 import { failureOf, transportErrorOf, type Connection } from './native.ts';
 import { QuichePaths, type PathsOwner } from './paths.ts';
+import { connectionStatsOf } from './stats.ts';
 import { QuicheStreams } from './streams.ts';
 
 /** Connection ids that are ready for paths to come. */
 const SPARE_CIDS = 4;
 /** Milliseconds that quiche's deadlines, cut to whole ones, may be early. */
 const ROUNDING_MS = 1;
-const verifier = endpointVerifier(['x509']);
 
 /** How a {@link QuicheConnection} is made. */
 export interface QuicheConnectionInit {
@@ -57,7 +53,7 @@ export interface QuicheConnectionInit {
 }
 
 /** One connection. */
-export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
+export class QuicheConnection extends ConnectionCalls implements QuicConnection, HeapItem, PathsOwner {
   heapIndex = -1;
   deadline: Millis = 0;
   /** The engine's marks: in its lists of those that want to send, and of those that received. */
@@ -83,9 +79,9 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
   isDrained = false;
   readonly #host: QuicheHost;
   readonly #wantsPeer: boolean;
-  readonly #streams: QuicheStreams;
-  readonly #datagrams: DatagramQueue;
-  readonly #paths: QuichePaths;
+  protected readonly streams: QuicheStreams;
+  protected readonly datagrams: DatagramQueue;
+  protected readonly pathTable: QuichePaths;
   readonly #sendSize: number;
   readonly #startedAt: Millis;
   #establishedAt: Millis | undefined;
@@ -93,18 +89,14 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
   #hasSession = false;
   /** quiche has nothing to send, as far as we know. */
   #isFlushed = false;
-  /** Of the last datagram in or out. */
-  #activeAt: Millis;
+  protected activeAt: Millis;
   /** What a client made before anybody asked for it. */
   #first: Uint8Array | undefined;
-  /** What told the peer of the close; told again when it sends on (RFC 9000 §10.2.1). */
-  #farewell: Uint8Array | undefined;
-  #sinceFarewell = 0;
-  #farewells = 0;
-  #isFarewellDue = false;
-  #udpRx = { datagrams: 0, bytes: 0 };
+  readonly #farewell = new Farewell();
+  readonly #udpRx = { datagrams: 0, bytes: 0 };
 
   constructor(init: QuicheConnectionInit) {
+    super();
     const { native, side, transport, now } = init;
     this.#host = init.host;
     this.native = native;
@@ -115,11 +107,11 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
     this.#wantsPeer = init.wantsPeer;
     this.#sendSize = sendSize(transport);
     this.#startedAt = now;
-    this.#activeAt = now;
+    this.activeAt = now;
     const emit = (event: ConnectionEvent): void => this.emit(event);
-    this.#streams = new QuicheStreams(native, side, emit);
-    this.#datagrams = new DatagramQueue(native, transport, emit);
-    this.#paths = new QuichePaths(this, init.tuple, now);
+    this.streams = new QuicheStreams(native, side, emit);
+    this.datagrams = new DatagramQueue(native, transport, emit);
+    this.pathTable = new QuichePaths(this, init.tuple, now);
   }
 
   emit(event: ConnectionEvent): void {
@@ -132,7 +124,7 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
   }
 
   get remote(): Addr {
-    return this.#paths.remote;
+    return this.pathTable.remote;
   }
 
   get isHandshaking(): boolean {
@@ -162,8 +154,11 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
     const { data } = datagram;
     this.#udpRx.datagrams++;
     this.#udpRx.bytes += data.length;
-    if (this.isDraining) return this.#repeatFarewell();
-    const place = this.#paths.placeOf(datagram, now);
+    if (this.isDraining) {
+      if (this.#farewell.onDatagram()) this.touch();
+      return;
+    }
+    const place = this.pathTable.placeOf(datagram, now);
     if (place === undefined) return;
     const isForeign = place.remote !== datagram.from;
     const before = isForeign ? this.native.stats().recv : 0;
@@ -172,9 +167,9 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
     } catch (error) {
       this.#failed(error);
     }
-    if (isForeign && this.native.stats().recv > before) this.#paths.setServerAddr(datagram, now);
-    this.#activeAt = now;
-    this.#paths.onHeard();
+    if (isForeign && this.native.stats().recv > before) this.pathTable.setServerAddr(datagram, now);
+    this.activeAt = now;
+    this.pathTable.onHeard();
   }
 
   /** All datagrams of a burst were handed in. */
@@ -189,15 +184,15 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
     if (native.timeout() === 0) {
       const wasAlive = this.isEstablished && !this.isDraining;
       native.onTimeout();
-      if (wasAlive && !native.isClosed()) this.#paths.onTimeout();
+      if (wasAlive && !native.isClosed()) this.pathTable.onTimeout();
     }
     if (!this.isClosed && this.isEstablished) {
       const { keepAliveIntervalMs } = this.transport;
-      if (keepAliveIntervalMs !== undefined && now - this.#activeAt >= keepAliveIntervalMs) {
-        this.#activeAt = now;
+      if (keepAliveIntervalMs !== undefined && now - this.activeAt >= keepAliveIntervalMs) {
+        this.activeAt = now;
         native.sendAckEliciting();
       }
-      this.#paths.handleTimeout(now);
+      this.pathTable.handleTimeout(now);
     }
     this.#settle(now);
     this.touch();
@@ -205,25 +200,20 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
 
   handleNetworkChange(hint: NetworkChangeHint | undefined, now: Millis): void {
     if (this.isClosed) return;
-    this.#paths.handleNetworkChange(hint, now);
+    this.pathTable.handleNetworkChange(hint, now);
     this.touch();
   }
 
   /** Appends up to `max` datagrams. Fewer than `max` means: nothing more to send now. */
   pollTransmits(out: Transmit[], max: number, now: Millis): number {
     let count = 0;
-    if (this.#first !== undefined) {
-      out.push({ ...this.#firstTarget(), data: this.#first });
+    const own = this.#first ?? this.#farewell.take();
+    if (own !== undefined) {
+      out.push({ to: this.pathTable.remote, local: this.pathTable.local, data: own });
       this.#first = undefined;
       count++;
     }
     while (count < max) {
-      if (this.#isFarewellDue && this.#farewell !== undefined) {
-        this.#isFarewellDue = false;
-        out.push({ ...this.#firstTarget(), data: this.#farewell.slice() });
-        count++;
-        continue;
-      }
       const transmit = this.#send();
       if (transmit === undefined) {
         this.#isFlushed = true;
@@ -232,14 +222,9 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
       out.push(transmit);
       count++;
     }
-    if (count > 0) this.#activeAt = now;
+    if (count > 0) this.activeAt = now;
     this.#checkEnd();
     return count;
-  }
-
-  #firstTarget(): { to: Addr; local: Addr | undefined } {
-    const [first] = this.#paths.list();
-    return { to: this.#paths.remote, local: first?.local };
   }
 
   #send(): Transmit | undefined {
@@ -252,23 +237,15 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
       this.#failed(error);
       sent = null;
     }
-    const place = sent === null ? undefined : this.#paths.placeAt(sent[1].to.port);
+    const place = sent === null ? undefined : this.pathTable.placeAt(sent[1].to.port);
     if (sent === null || place === undefined) {
       this.#host.shrink(0);
       return undefined;
     }
     this.#host.shrink(sent[0]);
     const data = bytes.subarray(start, start + sent[0]);
-    if (this.isClosed) this.#farewell = data.slice();
+    if (this.isClosed) this.#farewell.keep(data);
     return { to: place.remote, local: place.local, data };
-  }
-
-  #repeatFarewell(): void {
-    if (this.#farewell === undefined || ++this.#sinceFarewell < 2 ** this.#farewells) return;
-    this.#sinceFarewell = 0;
-    this.#farewells++;
-    this.#isFarewellDue = true;
-    this.touch();
   }
 
   /** When something is due; undefined: never. */
@@ -279,8 +256,8 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
     if (this.isEstablished && !this.isClosed) {
       const { keepAliveIntervalMs } = this.transport;
       if (keepAliveIntervalMs !== undefined)
-        deadline = Math.min(deadline, this.#activeAt + keepAliveIntervalMs);
-      deadline = Math.min(deadline, this.#paths.deadline());
+        deadline = Math.min(deadline, this.activeAt + keepAliveIntervalMs);
+      deadline = Math.min(deadline, this.pathTable.deadline());
     }
     return deadline;
   }
@@ -290,8 +267,8 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
   #settle(now: Millis): void {
     if (!this.isClosed) this.#handshake(now);
     if (!this.isClosed) {
-      this.#streams.poll(this.#isQuiet());
-      this.#datagrams.poll();
+      this.streams.poll(this.#isQuiet());
+      this.datagrams.poll();
       if (this.isEstablished) this.#upkeep(now);
     }
     this.#checkEnd();
@@ -326,7 +303,7 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
     if (this.#wantsPeer && !this.#checkPeer(now)) return;
     this.isEstablished = true;
     this.#establishedAt = now;
-    this.#streams.isEarly = false;
+    this.streams.isEarly = false;
     // What the server refused is sent again by quiche: the application has nothing to do.
     if (this.side === 'client' && this.has0Rtt) this.accepted0Rtt = true;
     this.emit({ type: 'connected' });
@@ -336,14 +313,9 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
     }
   }
 
-  /** BoringSSL has checked that the peer has the key of its certificate; here, whose key it is. */
   #checkPeer(now: Millis): boolean {
     try {
-      const chain = this.native.peerCertChain()?.map((certificate) => Uint8Array.from(certificate));
-      if (chain === undefined) throw new TlsAlert('certificate_required', 'no certificate');
-      const peer: PeerIdentity = { type: 'x509', chain };
-      verifier.verifyIdentity(peer, this.serverName, this.#host.wallTime(now));
-      this.peerIdentity = peer;
+      this.peerIdentity = identifyPeer(this.native, this.serverName, this.#host.wallTime(now));
       return true;
     } catch (error) {
       if (!(error instanceof TlsAlert)) throw error;
@@ -354,10 +326,10 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
 
   #upkeep(now: Millis): void {
     const { native } = this;
-    this.#paths.poll(now);
+    this.pathTable.poll(now);
     for (let cid = native.retiredScidNext(); cid !== null; cid = native.retiredScidNext())
       this.#host.retireCid(this, cid);
-    while (native.activeSourceCids() < SPARE_CIDS + this.#paths.seen && native.sourceCidsLeft() > 0) {
+    while (native.activeSourceCids() < SPARE_CIDS + this.pathTable.seen && native.sourceCidsLeft() > 0) {
       const cid = this.#host.issueCid(this);
       native.newSourceCid(cid, this.#host.resetTokenOf(cid), false);
     }
@@ -408,8 +380,8 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
   #end(reason: CloseReason): void {
     if (this.closeReason !== undefined) return;
     this.closeReason = reason;
-    this.#streams.isClosed = true;
-    this.#paths.end();
+    this.streams.isClosed = true;
+    this.pathTable.end();
     this.emit({ type: 'closed', reason });
     this.touch();
   }
@@ -430,7 +402,6 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
     this.#host.drained(this);
   }
 
-  /** Stateless reset found by the engine (RFC 9000 §10.3.1), or quiche could not be told of an end. */
   close(code: bigint, reason: Uint8Array, now: Millis): void {
     if (this.isClosed) return;
     // What arrived before counts: streams that were received are still handed out.
@@ -441,163 +412,8 @@ export class QuicheConnection implements QuicConnection, HeapItem, PathsOwner {
     this.#checkEnd();
   }
 
-  // --- streams and datagrams --------------------------------------------------------------------------------------------------
-
-  openStream(dir: Direction): StreamId | undefined {
-    return this.#streams.open(dir);
-  }
-
-  acceptStream(dir: Direction): StreamId | undefined {
-    return this.#streams.accept(dir);
-  }
-
-  writeStream(id: StreamId, bytes: Uint8Array): number {
-    this.touch();
-    return this.#streams.write(id, bytes);
-  }
-
-  finishStream(id: StreamId): void {
-    this.touch();
-    this.#streams.finish(id);
-  }
-
-  resetStream(id: StreamId, code: bigint): void {
-    this.touch();
-    this.#streams.reset(id, code);
-  }
-
-  readStream(id: StreamId, maxBytes: number): Uint8Array | null | undefined {
-    this.touch();
-    return this.#streams.read(id, maxBytes);
-  }
-
-  stopStream(id: StreamId, code: bigint): void {
-    this.touch();
-    this.#streams.stop(id, code);
-  }
-
-  setStreamPriority(id: StreamId, priority: number): void {
-    this.#streams.setPriority(id, priority);
-  }
-
-  streamPriority(id: StreamId): number {
-    return this.#streams.priority(id);
-  }
-
-  streamIs0Rtt(id: StreamId): boolean {
-    return this.#streams.is0Rtt(id);
-  }
-
-  get takesDatagrams(): boolean {
-    return this.#datagrams.isEnabled;
-  }
-
-  get maxDatagramSize(): number | undefined {
-    return this.#datagrams.maxSize;
-  }
-
-  get datagramSendBufferSpace(): number {
-    return this.#datagrams.space;
-  }
-
-  sendDatagram(bytes: Uint8Array, drop: boolean): boolean {
-    this.touch();
-    return this.#datagrams.send(bytes, drop);
-  }
-
-  readDatagram(): Uint8Array | undefined {
-    return this.#datagrams.read();
-  }
-
-  /** quiche updates its keys only when the peer does. */
-  forceKeyUpdate(): void {
-    // Nothing to call.
-  }
-
-  exportKeyingMaterial(): Uint8Array {
-    throw new Error('the quiche engine exports no keying material');
-  }
-
-  /** quiche's limits are those of the configuration. */
-  setMaxConcurrentStreams(): void {
-    // Nothing to call.
-  }
-
-  /** quiche tunes its window between those of the configuration. */
-  setReceiveWindow(): void {
-    // Nothing to call.
-  }
-
-  // --- paths --------------------------------------------------------------------------------------------------------------------
-
-  paths(): PathInfo[] {
-    return this.isClosed ? [] : this.#paths.list();
-  }
-
-  pathStats(path: PathId): PathStats | undefined {
-    return this.#paths.stats(path);
-  }
-
-  openPathEnsure(tuple: FourTuple, status: PathStatus, now: Millis): PathId {
-    this.touch();
-    return this.#paths.open(tuple, status, now);
-  }
-
-  closePath(path: PathId, code: number): void {
-    this.#paths.close(path, code);
-  }
-
-  setPathStatus(path: PathId, status: PathStatus): PathStatus {
-    return this.#paths.setStatus(path, status);
-  }
-
-  setPathMaxIdleTimeout(path: PathId, idleMs: Millis | undefined): void {
-    this.#paths.setMaxIdle(path, idleMs);
-    this.touch();
-  }
-
-  setPathKeepAlive(path: PathId, intervalMs: Millis | undefined): void {
-    this.#paths.setKeepAlive(path, intervalMs);
-    this.touch();
-  }
-
-  pingPath(path: PathId): void {
-    this.#paths.ping(path, this.#activeAt);
-    this.touch();
-  }
-
-  addNatAddress(): void {
-    // No NAT traversal (capabilities.natTraversal).
-  }
-
-  removeNatAddress(): void {
-    // As above.
-  }
-
-  localNatAddresses(): Addr[] {
-    return [];
-  }
-
-  remoteNatAddresses(): Addr[] {
-    return [];
-  }
-
-  initiateNatRound(): Addr[] {
-    return [];
-  }
-
   stats(): ConnectionStats {
-    const native = this.native.stats();
-    return {
-      udpTx: { datagrams: native.sent, bytes: native.sentBytes },
-      udpRx: { ...this.#udpRx },
-      sentPackets: native.sent,
-      receivedPackets: native.recv,
-      lostPackets: native.lost,
-      lostBytes: native.lostBytes,
-      droppedPackets: 0,
-      keyUpdates: 0,
-      handshakeMs: this.#establishedAt === undefined ? undefined : this.#establishedAt - this.#startedAt,
-    };
+    const handshakeMs = this.#establishedAt && this.#establishedAt - this.#startedAt;
+    return connectionStatsOf(this.native, this.#udpRx, handshakeMs);
   }
 }

@@ -45,7 +45,7 @@ import type { QuicheHost } from './host.ts';
 import { endpointIdentity } from './identity.ts';
 import { NativeConfigs } from './native-config.ts';
 import type { Quiche } from './native.ts';
-import { QuichePaths } from './paths.ts';
+import { FIRST_PEER, LOCAL } from './places.ts';
 import { Sessions } from './sessions.ts';
 
 /** The smallest datagram that can be a stateless reset (RFC 9000 §10.3). */
@@ -118,8 +118,7 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     const { alpns, earlyData } = tls;
     const config = this.#configs.get({ side: 'client', transport, alpns, earlyData, wantsPeer: true });
     const cid = this.#newCid();
-    const [local, peer] = QuichePaths.firstHosts;
-    const native = this.#quiche.Connection.connect(tls.sni ?? null, cid, local, peer, config);
+    const native = this.#quiche.Connection.connect(tls.sni ?? null, cid, LOCAL, FIRST_PEER, config);
     const connection = new QuicheConnection({
       host: this,
       native,
@@ -176,8 +175,13 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     // After a Retry quiche's id has to be the one that the Retry gave (RFC 9000 §7.3).
     const cid = retry === undefined ? this.#newCid() : pending.dcid;
     config.setStatelessResetToken(this.resetTokenOf(cid));
-    const [local, peer] = QuichePaths.firstHosts;
-    const native = this.#quiche.Connection.accept(cid, retry?.originalDcid ?? null, local, peer, config);
+    const native = this.#quiche.Connection.accept(
+      cid,
+      retry?.originalDcid ?? null,
+      LOCAL,
+      FIRST_PEER,
+      config,
+    );
     const connection = new QuicheConnection({
       host: this,
       native,

@@ -10,7 +10,12 @@ import type { Rng } from '../base/rng.ts';
 import { OID } from '../crypto/certificate.ts';
 import { DER, der } from '../crypto/der.ts';
 import type { SecretKey } from '../crypto/keys.ts';
-import { selfSignedIdentity } from '../tls/profile.ts';
+import { TlsAlert } from '../tls/alert.ts';
+import { endpointVerifier, selfSignedIdentity } from '../tls/profile.ts';
+import type { PeerIdentity } from '../tls/session.ts';
+import type { Connection } from './native.ts';
+
+const verifier = endpointVerifier(['x509']);
 
 /** RFC 7468 §2: base64 characters per line. */
 const PEM_LINE = 64;
@@ -34,6 +39,23 @@ export function endpointIdentity(secretKey: SecretKey, rng: Rng, wallNow: Millis
     der(DER.octetString, der(DER.octetString, seed)),
   );
   return { certificate: pem('CERTIFICATE', identity.chain[0]!), key: pem('PRIVATE KEY', key) };
+}
+
+/**
+ * Who the peer is. BoringSSL has checked that it has the key of its certificate; here, whose key that is.
+ * @param serverName - TLS name of the endpoint that was dialled.
+ * @throws {TlsAlert}
+ */
+export function identifyPeer(
+  native: Connection,
+  serverName: string | undefined,
+  wallNow: Millis,
+): PeerIdentity {
+  const chain = native.peerCertChain()?.map((certificate) => Uint8Array.from(certificate));
+  if (chain === undefined) throw new TlsAlert('certificate_required', 'no certificate');
+  const peer: PeerIdentity = { type: 'x509', chain };
+  verifier.verifyIdentity(peer, serverName, wallNow);
+  return peer;
 }
 
 function pem(label: string, bytes: Uint8Array): Uint8Array {

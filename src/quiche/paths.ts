@@ -2,10 +2,6 @@
  * Paths of a quiche connection, as the interface has them: several that a client probes and may move to, one that moves for a
  * server (RFC 9000 §9).
  *
- * quiche knows a path by two socket addresses. It gets made-up ones: the local one is always the same, the peer's has a port
- * that stands for a {@link Place}. So an address may become known late, carry a zone, or be another one than was dialled (the
- * first flight of iroh goes to all addresses of a peer at once), and a datagram costs no text.
- *
  * @module
  */
 import type { Millis } from '../base/clock.ts';
@@ -24,39 +20,19 @@ import type {
 } from '../quic/engine.ts';
 import { PathError } from '../quic/paths/path-table.ts';
 import type { PathStats } from '../quic/stats.ts';
-import { ACTIVE_CID_LIMIT } from './native-config.ts';
 import {
   failureOf,
   type Connection,
-  type Host,
   type NativePathEvent,
-  type PathStats as Native,
+  type PathStats as NativePathStats,
 } from './native.ts';
+import { LOCAL, Places, type Place } from './places.ts';
+import { pathStatsOf } from './stats.ts';
 
 /** Paths that a client has open at a time; as many as iroh's multipath connections have. */
 export const MAX_OPEN_PATHS = 8;
-/** Addresses that a server keeps for one client. One more than quiche would take: the surplus is for what is not authentic. */
-export const MAX_PLACES = ACTIVE_CID_LIMIT + 1;
 /** Probe time-outs without hearing from the peer that make a path stalled, as in our own engine. */
 const STALL_TIMEOUTS = 2;
-
-const LOCAL: Host = { host: '127.0.0.1', port: 1 };
-
-/** Where the peer is or was, and under which port quiche knows it. */
-export interface Place {
-  readonly port: number;
-  remote: Addr;
-  local: Addr | undefined;
-  /** Arguments of quiche's calls. */
-  readonly host: Host;
-  readonly info: { readonly from: Host; readonly to: Host };
-  /** Server: quiche has a path there. */
-  isKnown: boolean;
-  /** Client: packets heard here before the path that uses it now was opened. */
-  heardBefore: number | undefined;
-  /** Sequence number of the peer's connection id in use there, if known. */
-  cid: number | undefined;
-}
 
 interface Path {
   readonly id: PathId;
@@ -86,14 +62,11 @@ export class QuichePaths {
   readonly #owner: PathsOwner;
   readonly #native: Connection;
   readonly #paths: Path[] = [];
-  readonly #places = new Map<number, Place>();
-  /** Client: places of closed paths. */
-  readonly #free: Place[] = [];
+  readonly #places = new Places();
   #active: Path;
   /** Client: to be moved to as soon as it is validated. */
   #wanted: Path | undefined;
   #nextId = 1;
-  #nextPort = 1;
   /** Probe time-outs since the peer was heard. */
   #timeouts = 0;
   #isRemoteKnown = false;
@@ -101,7 +74,7 @@ export class QuichePaths {
   constructor(owner: PathsOwner, tuple: FourTuple, now: Millis) {
     this.#owner = owner;
     this.#native = owner.native;
-    const place = this.#newPlace(tuple.remote, tuple.local);
+    const place = this.#places.make(tuple.remote, tuple.local);
     place.isKnown = true;
     place.cid = 0;
     this.#active = this.#newPath(0, place, 'available', now);
@@ -109,16 +82,17 @@ export class QuichePaths {
     this.#paths.push(this.#active);
   }
 
-  /** The addresses that the first path is made with. */
-  static readonly firstHosts: readonly [local: Host, peer: Host] = [LOCAL, { host: LOCAL.host, port: 1 }];
-
   get remote(): Addr {
     return this.#active.place.remote;
   }
 
+  get local(): Addr | undefined {
+    return this.#active.place.local;
+  }
+
   /** Paths that were ever opened, or addresses of the peer that were seen. */
   get seen(): number {
-    return this.#nextPort - 1;
+    return this.#places.count;
   }
 
   // --- datagrams ----------------------------------------------------------------------------------------------------------
@@ -143,13 +117,10 @@ export class QuichePaths {
       return found && this.#heard(found, undefined, now);
     }
     if (from === first.remote) return this.#heard(this.#active, local, now);
-    for (const place of this.#places.values())
-      if (place.remote === from) {
-        place.local = local;
-        return place;
-      }
-    if (this.#places.size >= MAX_PLACES && !this.#evict()) return undefined;
-    return this.#newPlace(from, local);
+    const known = this.#places.find(from);
+    if (known === undefined) return this.#places.makeBounded(from, local);
+    known.local = local;
+    return known;
   }
 
   #heard(path: Path, local: Addr | undefined, now: Millis): Place {
@@ -186,7 +157,7 @@ export class QuichePaths {
 
   /** Where a packet goes that quiche made for the place of this port. */
   placeAt(port: number): Place | undefined {
-    return this.#places.get(port);
+    return this.#places.at(port);
   }
 
   // --- events of quiche -----------------------------------------------------------------------------------------------------
@@ -210,7 +181,7 @@ export class QuichePaths {
   #onEvent(event: NativePathEvent, now: Millis): void {
     switch (event.type) {
       case 'New': {
-        const place = this.#places.get(event.peer.port);
+        const place = this.#places.at(event.peer.port);
         if (place !== undefined) place.isKnown = true;
         return;
       }
@@ -227,7 +198,6 @@ export class QuichePaths {
         return;
       case 'Closed':
         this.#onFailed(event.peer.port);
-        this.#places.delete(event.peer.port);
         return;
       case 'ReusedSourceConnectionId':
         return;
@@ -235,7 +205,7 @@ export class QuichePaths {
   }
 
   #onPeerMigrated(port: number): void {
-    const place = this.#places.get(port);
+    const place = this.#places.at(port);
     const path = this.#active;
     if (place === undefined || path.place === place) return;
     path.place = place;
@@ -267,7 +237,7 @@ export class QuichePaths {
     if (path !== this.#active) return this.#abandon(path, { type: 'validationFailed' });
     // quiche has moved to another path by itself, or has closed the connection.
     const now = this.#native.pathStats().find((stats) => stats.active);
-    const place = now && this.#places.get(now.peerHost.port);
+    const place = now && this.#places.at(now.peerHost.port);
     if (place === undefined || place === path.place) return;
     const other = this.#pathAt(place.port);
     if (other === undefined) path.place = place;
@@ -324,14 +294,14 @@ export class QuichePaths {
 
   #renew(path: Path, now: Millis): void {
     const { remote, local } = path.place;
-    const place = this.#newPlace(remote, local);
+    const place = this.#places.make(remote, local);
     try {
       place.cid = this.#native.migrate(LOCAL, place.host);
       path.place = place;
       path.probedAt = now;
     } catch {
       // No spare connection id: the old one has to do.
-      this.#places.delete(place.port);
+      this.#places.delete(place);
       this.#native.sendAckEliciting();
     }
   }
@@ -354,7 +324,7 @@ export class QuichePaths {
   stats(id: PathId): PathStats | undefined {
     const path = this.#paths.find((each) => each.id === id);
     const native = path && this.#nativeStats().get(path.place.port);
-    return native && toPathStats(native);
+    return native && pathStatsOf(native);
   }
 
   open(tuple: FourTuple, status: PathStatus, now: Millis): PathId {
@@ -374,16 +344,14 @@ export class QuichePaths {
     if (!isEstablished) throw new PathError('remoteCidsExhausted', 'the handshake is not complete');
     if (this.#paths.length >= MAX_OPEN_PATHS)
       throw new PathError('maxPathIdReached', `no more than ${MAX_OPEN_PATHS} paths`);
-    const reused = this.#free.pop();
-    const place = reused ?? this.#newPlace(tuple.remote, tuple.local);
-    place.remote = tuple.remote;
-    place.local = tuple.local;
+    const reused = this.#places.reuse(tuple.remote, tuple.local);
+    const place = reused ?? this.#places.make(tuple.remote, tuple.local);
     place.heardBefore = reused && (this.#nativeStats().get(place.port)?.recv ?? 0);
     try {
       place.cid = this.#native.probePath(LOCAL, place.host);
     } catch (error) {
-      if (reused === undefined) this.#places.delete(place.port);
-      else this.#free.push(place);
+      if (reused === undefined) this.#places.delete(place);
+      else this.#places.free(place);
       throw new PathError('remoteCidsExhausted', `no path: ${failureOf(error).name}`);
     }
     const path = this.#newPath(this.#nextId++, place, status, now);
@@ -474,7 +442,7 @@ export class QuichePaths {
     this.#paths.splice(this.#paths.indexOf(path), 1);
     if (this.#wanted === path) this.#wanted = undefined;
     const { place } = path;
-    this.#free.push(place);
+    this.#places.free(place);
     if (place.cid !== undefined) {
       try {
         // The next path there shall not be known by the same id (RFC 9000 §9.5).
@@ -503,34 +471,6 @@ export class QuichePaths {
     };
   }
 
-  #newPlace(remote: Addr, local: Addr | undefined): Place {
-    const host: Host = { host: LOCAL.host, port: this.#nextPort };
-    // Above: never so many at a time that one could still be in use.
-    this.#nextPort = this.#nextPort === 65_535 ? 1 : this.#nextPort + 1;
-    const place: Place = {
-      port: host.port,
-      remote,
-      local,
-      host,
-      info: { from: host, to: LOCAL },
-      isKnown: false,
-      heardBefore: undefined,
-      cid: undefined,
-    };
-    this.#places.set(place.port, place);
-    return place;
-  }
-
-  /** Server: forgets an address that never sent anything authentic. */
-  #evict(): boolean {
-    for (const place of this.#places.values()) {
-      if (place.isKnown || place === this.#active.place) continue;
-      this.#places.delete(place.port);
-      return true;
-    }
-    return false;
-  }
-
   #pathAt(port: number): Path | undefined {
     return this.#paths.find((path) => path.place.port === port);
   }
@@ -541,28 +481,7 @@ export class QuichePaths {
     return path;
   }
 
-  #nativeStats(): Map<number, Native> {
+  #nativeStats(): Map<number, NativePathStats> {
     return new Map(this.#native.pathStats().map((stats) => [stats.peerHost.port, stats]));
   }
-}
-
-/** quiche's counters as ours. Zero where it does not tell: smallest and mean deviation of the RTT, bytes in flight, MTU probes. */
-function toPathStats(native: Native): PathStats {
-  return {
-    rttMs: native.rtt,
-    minRttMs: native.rtt,
-    rttVarMs: 0,
-    cwnd: native.cwnd,
-    bytesInFlight: 0,
-    mtu: native.pmtu,
-    udpTx: { datagrams: native.sent, bytes: native.sentBytes },
-    udpRx: { datagrams: native.recv, bytes: native.recvBytes },
-    sentPackets: native.sent,
-    lostPackets: native.lost,
-    lostBytes: native.lostBytes,
-    sentPlpmtudProbes: 0,
-    lostPlpmtudProbes: 0,
-    congestionEvents: 0,
-    blackHolesDetected: 0,
-  };
 }
