@@ -95,7 +95,12 @@ export {
   type WebSocketRequest,
 } from './transport/relay-socket.ts';
 export type { InterfacePrefix, InterfaceState, NetworkInterface } from './base/interface-state.ts';
-export type { BindRequest, DatagramTransport } from './transport/datagram.ts';
+export type {
+  BindRequest,
+  DatagramTransport,
+  MulticastRequest,
+  MulticastTransport,
+} from './transport/datagram.ts';
 export type { Clock, Millis, TimerId } from './base/clock.ts';
 export type { Rng } from './base/rng.ts';
 export type { Datagram, Transmit } from './quic/engine.ts';

@@ -82,6 +82,8 @@ const allowed: Record<string, readonly string[]> = {
     'machines',
     'actors',
   ],
+  // Entries of their own, as those at the top.
+  lookup: ['base', 'actors', 'type:address-lookup'],
   inspect: ['base', 'machines', 'inspect', 'type:actors', 'type:transport'],
   cli: ['(top)', 'cli', 'inspect'],
   '(top)': [
@@ -117,6 +119,7 @@ const packages: Record<string, readonly RegExp[]> = {
   transport: [/^rxjs$/, /^node:/, /^obug$/, /^ws$/, /^node-sqlite3-wasm$/],
   machines: [/^xstate$/],
   actors: [/^rxjs$/, /^xstate$/],
+  lookup: [],
   inspect: [/^xstate$/, /^rxjs$/, /^node:/, /^@statelyai\/inspect$/],
   cli: [/^node:/, /^commander$/, /^cli-progress$/, /^smol-toml$/, /^valibot$/],
   '(top)': [/^rxjs$/],

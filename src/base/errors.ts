@@ -62,6 +62,8 @@ export const ERROR_CODES = {
   'DhtError.Malformed': 'A message of a DHT node that cannot be read.',
   'DhtError.Unexpected': 'An answer of a DHT node to nothing that it was asked, or too late.',
   'DhtError.WrongKey': 'A DHT node answered with the packet of another key.',
+  'MdnsError.NoSocket':
+    'Multicast can be used with neither IPv4 nor IPv6: the host is in no network, or the port is taken; see `cause`.',
   'ConnectingError.ConnectionError': 'The handshake failed; `cause` is a ConnectionError.',
   'ConnectingError.HandshakeFailure':
     'The peer could not be authenticated; `cause` is an AuthenticationError.',
@@ -298,6 +300,11 @@ export class DnsError extends IrohError {
 /** The DHT failed, or a node of it said what is refused; cause of a {@link LookupError}. */
 export class DhtError extends IrohError {
   declare readonly code: CodeOf<'DhtError'>;
+}
+
+/** Nobody can be found in the local network; cause of a {@link LookupError}. */
+export class MdnsError extends IrohError {
+  declare readonly code: CodeOf<'MdnsError'>;
 }
 
 /** Why the handshake failed; cause of a {@link ConnectError}. */

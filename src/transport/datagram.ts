@@ -33,3 +33,26 @@ export interface BindRequest {
   /** 0: any. */
   readonly port: number;
 }
+
+/** A socket in a multicast group. */
+export interface MulticastTransport {
+  /** Called with each datagram to the group's port, our own ones included; the data are borrowed. */
+  onDatagram: ((data: Uint8Array, from: Addr) => void) | undefined;
+  /** Sends to the group. Never throws: what cannot be sent counts as lost. */
+  send(data: Uint8Array): void;
+  /** Datagrams that the system refused, and other failures. */
+  readonly sendErrors: number;
+  /** The latest of them. */
+  readonly lastError: unknown;
+  /** Joins the group again: the interface on which it was joined may be another one by now. @returns whether that worked. */
+  rejoin(): boolean;
+  /** Frees the socket. Idempotent. */
+  close(): Promise<void>;
+}
+
+/** How a socket in a multicast group is asked for. */
+export interface MulticastRequest {
+  readonly group: Addr;
+  /** Routers that a datagram may pass. */
+  readonly ttl: number;
+}

@@ -6,7 +6,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { InterfaceState } from '../base/interface-state.ts';
 import type { Rng } from '../base/rng.ts';
-import type { BindRequest, DatagramTransport } from './datagram.ts';
+import type { BindRequest, DatagramTransport, MulticastRequest, MulticastTransport } from './datagram.ts';
 import type { RelaySocket, TlsTrust, WebSocketRequest } from './relay-socket.ts';
 
 /** Time, randomness, sockets, interfaces. */
@@ -17,6 +17,8 @@ export interface Platform {
   readonly rng: Rng;
   /** Binds a UDP socket. Undefined where there is no UDP (browsers). */
   readonly bindUdp: ((request: BindRequest) => Promise<DatagramTransport>) | undefined;
+  /** Joins a multicast group. Undefined where there is none (browsers). */
+  readonly bindMulticast?: ((request: MulticastRequest) => Promise<MulticastTransport>) | undefined;
   /** One look at this host's network. Never throws, never waits. */
   interfaceState(): InterfaceState;
   /**

@@ -8,6 +8,7 @@ import type { Clock, TimerId } from '../base/clock.ts';
 import { resolveHost, resolveTxt } from './dns.ts';
 import { readHostNetwork } from './host-network.ts';
 import { httpFetch } from './http.ts';
+import { bindMulticast } from './multicast.ts';
 import type { Platform } from './platform.ts';
 import { bindUdp } from './udp.ts';
 import { openWebSocket } from './websocket.ts';
@@ -28,6 +29,7 @@ export const systemPlatform: Platform = {
   clock,
   rng: systemRng,
   bindUdp: (request) => bindUdp(request, clock),
+  bindMulticast,
   interfaceState: readHostNetwork,
   fetch: httpFetch,
   openWebSocket: (request) => openWebSocket(request, { clock, resolve: resolveHost }),

@@ -247,7 +247,7 @@ describe('reading answers of others', () => {
     const info = toEndpointInfo(ID, { ...read(bytes)[0]!, attributes: new Map([['user-data', long]]) });
     expect(info.userData).toBeUndefined();
     const notText = foreign(
-      [srv(owner, 'x.local'), { ...txt(owner), data: [Buffer.from([107, 61, 0xff])] }],
+      [srv(owner, 'x.local'), { ...txt(owner), data: [Buffer.from([107, 61, 0xff])] } as Answer],
       [a('x.local')],
     );
     expect(read(notText)[0]!.attributes.size).toBe(0);
