@@ -14,7 +14,6 @@ import {
   StoppedError,
   toWireCode,
   WriteError,
-  type ConnectionError,
 } from './base/errors.ts';
 import { concatBytes, EMPTY } from './base/bytes.ts';
 import type { StreamId } from './quic/engine.ts';
@@ -261,10 +260,11 @@ export class SendStream {
   }
 
   /** @internal */
-  onConnectionLost(error: ConnectionError): void {
-    this.#stopped.reject(
-      new StoppedError('StoppedError.ConnectionLost', `connection lost: ${error.message}`, error),
-    );
+  onConnectionLost(): void {
+    this.#stopped.rejectWith(() => {
+      const error = this.#actor.error!;
+      return new StoppedError('StoppedError.ConnectionLost', `connection lost: ${error.message}`, error);
+    });
     this.#writable.wakeAll();
   }
 }
@@ -479,10 +479,11 @@ export class RecvStream {
   }
 
   /** @internal */
-  onConnectionLost(error: ConnectionError): void {
-    this.#reset.reject(
-      new ResetError('ResetError.ConnectionLost', `connection lost: ${error.message}`, error),
-    );
+  onConnectionLost(): void {
+    this.#reset.rejectWith(() => {
+      const error = this.#actor.error!;
+      return new ResetError('ResetError.ConnectionLost', `connection lost: ${error.message}`, error);
+    });
     this.#readable.wakeAll();
   }
 }

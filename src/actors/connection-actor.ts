@@ -147,7 +147,7 @@ export class ConnectionActor implements ConnectionListener {
   }
 
   listenSend(id: StreamId, listener: StreamListener): void {
-    if (this.closed.isSettled) listener.onConnectionLost(this.error!);
+    if (this.closed.isSettled) listener.onConnectionLost();
     else this.#senders.set(id, listener);
     const stopped = this.#stoppedUnseen.get(id);
     if (stopped === undefined) return;
@@ -156,7 +156,7 @@ export class ConnectionActor implements ConnectionListener {
   }
 
   listenRecv(id: StreamId, listener: StreamListener): void {
-    if (this.closed.isSettled) listener.onConnectionLost(this.error!);
+    if (this.closed.isSettled) listener.onConnectionLost();
     else this.#receivers.set(id, listener);
   }
 
@@ -298,15 +298,15 @@ export class ConnectionActor implements ConnectionListener {
 
   #onClosed(event: Extract<ConnectionFact, { type: 'closed' }>): void {
     const { reason } = event;
-    const error = this.error!;
+    const error = (): ConnectionError => this.error!;
     this.#live({ type: 'closed', reason: reason.type });
-    this.#log.write('connection', () => `${this.#name} closed: ${error.code}: ${error.message}`);
-    this.handshakeData.reject(error);
-    this.connected.reject(error);
+    this.#log.write('connection', () => `${this.#name} closed: ${error().code}: ${error().message}`);
+    this.handshakeData.rejectWith(error);
+    this.connected.rejectWith(error);
     this.earlyVerdict.resolve(false);
     this.closed.resolve(reason);
-    for (const listener of this.#senders.values()) listener.onConnectionLost(error);
-    for (const listener of this.#receivers.values()) listener.onConnectionLost(error);
+    for (const listener of this.#senders.values()) listener.onConnectionLost();
+    for (const listener of this.#receivers.values()) listener.onConnectionLost();
     this.#senders.clear();
     this.#receivers.clear();
     for (const dir of ['bi', 'uni'] as const) {

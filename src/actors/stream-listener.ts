@@ -3,8 +3,6 @@
  *
  * @module
  */
-import type { ConnectionError } from '../base/errors.ts';
-
 /** What a half of a stream hears. */
 export interface StreamListener {
   onReady(): void;
@@ -12,5 +10,6 @@ export interface StreamListener {
   onFinished?(): void;
   /** Early data was refused: the stream never existed, and another one may get its number. */
   onZeroRttRejected(): void;
-  onConnectionLost(error: ConnectionError): void;
+  /** The connection has ended, as its `error` says. */
+  onConnectionLost(): void;
 }

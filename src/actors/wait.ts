@@ -126,7 +126,7 @@ export function quiet<T>(promise: Promise<T>): Promise<T> {
 
 /** A value that is settled once, whose promise exists only if somebody asks, and never is an unhandled rejection. */
 export class Deferred<T> {
-  #settled: { readonly value: T } | { readonly error: unknown } | undefined;
+  #settled: { readonly value: T } | { readonly error: () => unknown } | undefined;
   #promise: Promise<T> | undefined;
   #resolve: ((value: T) => void) | undefined;
   #reject: ((error: unknown) => void) | undefined;
@@ -144,7 +144,7 @@ export class Deferred<T> {
         this.#reject = reject;
       });
     } else {
-      this.#promise = 'value' in settled ? Promise.resolve(settled.value) : Promise.reject(settled.error);
+      this.#promise = 'value' in settled ? Promise.resolve(settled.value) : Promise.reject(settled.error());
     }
     // Reading the property must not make a rejection somebody's problem who only looked.
     this.#promise.catch(nothing);
@@ -158,8 +158,13 @@ export class Deferred<T> {
   }
 
   reject(error: unknown): void {
+    this.rejectWith(() => error);
+  }
+
+  /** As {@link reject}, with an error that is made if somebody asks: making one costs as much as a packet. */
+  rejectWith(error: () => unknown): void {
     if (this.#settled !== undefined) return;
     this.#settled = { error };
-    this.#reject?.(error);
+    this.#reject?.(error());
   }
 }
