@@ -203,6 +203,7 @@ export class EndpointActor {
         mapped,
         lookup: this.lookup,
         directAddrs: this.socket.directAddrs,
+        capabilities: this.engine.capabilities,
         // Without relays their addresses are of no use.
         policy: this.relayManager === undefined ? 'direct' : options.pathPolicy,
         selector: options.pathSelector?.(mapped),
@@ -303,11 +304,11 @@ export class EndpointActor {
     if (!options.isNetReportOn || this.relayManager === undefined) return undefined;
     const { driver, transports, relays } = this;
     const resolve = platform.resolveDns;
-    const hasSockets = transports.localAddrs.length > 0;
+    const canAsk = transports.localAddrs.length > 0 && driver.engine.capabilities.addressDiscovery;
     return new NetReporter({
       ...this.#shared(options),
       relays,
-      qad: hasSockets && resolve !== undefined ? new QadClient({ driver, resolve, tls }) : undefined,
+      qad: canAsk && resolve !== undefined ? new QadClient({ driver, resolve, tls }) : undefined,
       families: () => new Set(transports.localAddrs.map(({ family }) => family)),
       tls,
       proxy,

@@ -34,6 +34,8 @@ export interface PathFinder {
   offer(connection: ConnectionActor): void;
   /** Something may have changed: tells the chart what is to be done. */
   consider(): void;
+  /** Another network: what was tried in the old one counts for nothing. */
+  networkChanged(): void;
   /** Starts a round. */
   start(): void;
 }
@@ -91,6 +93,10 @@ export class HolePunching implements PathFinder {
       remote = quic.remoteNatAddresses();
     });
     return { local, remote: [...new Set([...remote, ...foundAddrs(this.#options)])] };
+  }
+
+  networkChanged(): void {
+    this.consider();
   }
 
   consider(): void {

@@ -37,6 +37,8 @@ export interface RemotePathsOptions {
   readonly policy: PathPolicy;
   readonly selector: PathSelector | undefined;
   readonly metrics: Metrics;
+  /** Clients open and move paths without multipath, too. */
+  readonly canMigrate: boolean;
   /** Data goes another way; `to` undefined: no path is left. */
   readonly onSelected: (to: PathCandidate | undefined, reason: SelectionReason) => void;
   /** A path could not be opened for lack of ids. */
@@ -79,6 +81,18 @@ export class RemotePaths {
 
   get connections(): ReadonlySet<ConnectionActor> {
     return this.#connections;
+  }
+
+  /** We dialled one of the connections that are open. */
+  get hasClient(): boolean {
+    for (const { quic } of this.#connections)
+      if (quic.side === 'client' && quic.closeReason === undefined) return true;
+    return false;
+  }
+
+  /** Data goes to the peer by no relay, and the peer is heard. */
+  get isHeardDirectly(): boolean {
+    return this.#selected !== undefined && this.#selected.kind !== 'relay' && !this.#selected.isStalled;
   }
 
   /** The path that carries data on all connections. */
@@ -128,11 +142,13 @@ export class RemotePaths {
     this.select('moved');
   }
 
-  onAbandoned(connection: ConnectionActor, id: PathId, reason: PathAbandonReason): void {
+  /** @returns whether it had been open. */
+  onAbandoned(connection: ConnectionActor, id: PathId, reason: PathAbandonReason): boolean {
     const path = connection.paths.closed(id, reason);
-    if (path === undefined) return;
+    if (path === undefined) return false;
     this.#unregistered(path.remote);
     this.select(reason.type);
+    return true;
   }
 
   /** A path stalled or was heard again. Which of them the engine knows best: it may have been told late. */
@@ -320,7 +336,8 @@ export class RemotePaths {
   /** Opens a path on a connection of ours as client, unless it has it. */
   #open(connection: ConnectionActor, { remote, local }: PathTuple): void {
     const { quic, paths } = connection;
-    if (quic.side !== 'client' || quic.closeReason !== undefined || !quic.multipath) return;
+    if (quic.side !== 'client' || quic.closeReason !== undefined) return;
+    if (!quic.multipath && !this.#options.canMigrate) return;
     for (const path of paths.open.values()) if (isSameTuple(path, { remote, local })) return;
     const isSelected = this.#selected !== undefined && isSameTuple(this.#selected, { remote, local });
     // What starts at no socket of ours has no local address.

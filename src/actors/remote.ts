@@ -18,12 +18,14 @@ import type { TransportAddr } from '../base/transport-addr.ts';
 import { KnownAddrs } from '../machines/known-addrs.ts';
 import type { PathCandidate, PathPolicy, PathSelector, SelectionReason } from '../machines/path-selection.ts';
 import { remoteMachine } from '../machines/remote.ts';
+import type { EngineCapabilities, PathAbandonReason, PathId } from '../quic/engine.ts';
 import type { Inbox, Reply, Watched } from '../transport/channel.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { ConnectionActor } from './connection-actor.ts';
 import type { LookupItem, LookupRegistry } from './lookup-registry.ts';
 import type { MappedAddrs } from './mapped-addrs.ts';
 import { HolePunching, type PathFinder } from './path-finder.ts';
+import { PathProbing } from './path-probing.ts';
 import {
   REMOTE_CAPACITIES,
   REMOTE_LANES,
@@ -52,6 +54,8 @@ export interface RemoteShared {
   readonly lookup: LookupRegistry;
   /** Where we are reached, as far as we know. */
   readonly directAddrs: Watched<readonly { readonly addr: Addr }[]>;
+  /** What the engine can do. */
+  readonly capabilities: EngineCapabilities;
   readonly policy: PathPolicy;
   /** Undefined: upstream's. */
   readonly selector: PathSelector | undefined;
@@ -108,6 +112,7 @@ export class RemoteState {
         if (command.type === 'pathEvent') this.#lagging.add(command.connection);
       },
     });
+    const { multipath, natTraversal, migration } = shared.capabilities;
     this.#paths = new RemotePaths({
       clock: shared.clock,
       mapped: shared.mapped,
@@ -115,11 +120,12 @@ export class RemoteState {
       policy: shared.policy,
       selector: shared.selector,
       metrics: shared.metrics,
+      canMigrate: migration && !multipath,
       onSelected: (to, reason) => this.#onSelected(to, reason),
       onOpenBlocked: () => this.#actor.send({ type: 'openBlocked' }),
       log: (line) => this.#log(line),
     });
-    this.#finder = new HolePunching({
+    this.#finder = new (natTraversal ? HolePunching : PathProbing)({
       shared,
       known: this.#known,
       paths: this.#paths,
@@ -222,7 +228,8 @@ export class RemoteState {
   // --- addresses ------------------------------------------------------------------------------------------------------------
 
   #resolve(addrs: readonly TransportAddr[], reply: Reply<void>): void {
-    this.#insert(addrs, 'app');
+    const isAnyNew = this.#insert(addrs, 'app');
+    if (isAnyNew && this.#paths.connections.size > 0) this.#finder.consider();
     if (this.#known.size > 0) reply.resolve();
     else this.#resolves.add(reply);
     const forget = (): void => {
@@ -234,16 +241,20 @@ export class RemoteState {
     if (this.#paths.selected === undefined && !isPointless) this.#actor.send({ type: 'lookUp' });
   }
 
-  /** Notes what can be used. */
-  #insert(addrs: readonly TransportAddr[], source: string): void {
+  /** Notes what can be used. @returns whether any of it is new. */
+  #insert(addrs: readonly TransportAddr[], source: string): boolean {
+    let isAnyNew = false;
     const { clock, mapped, directAddrs } = this.#shared;
     for (const each of addrs) {
       const addr = this.#toAddr(each);
       // Our own addresses lead to ourselves, whatever an address book says.
       if (addr === undefined || directAddrs.value.some((own) => own.addr === addr)) continue;
-      if (this.#known.insert(addr, each.type === 'relay', source, clock.now())) mapped.hold(addr);
+      if (!this.#known.insert(addr, each.type === 'relay', source, clock.now())) continue;
+      mapped.hold(addr);
+      isAnyNew = true;
     }
     this.#onInserted();
+    return isAnyNew;
   }
 
   /** Whoever waits for an address has one now. */
@@ -349,15 +360,20 @@ export class RemoteState {
         this.#paths.onMoved(connection, event.path);
         break;
       case 'pathAbandoned':
-        this.#paths.onAbandoned(connection, event.path, event.reason);
-        // What was lost may be found again. Upstream waits for the next look, up to a minute.
-        if (event.reason.type === 'timedOut') this.#finder.consider();
+        this.#onAbandoned(connection, event.path, event.reason);
         break;
       case 'pathStalled':
       case 'pathResumed':
         this.#paths.onStall(connection, event.path);
     }
     this.#holdNew(known);
+  }
+
+  #onAbandoned(connection: ConnectionActor, id: PathId, reason: PathAbandonReason): void {
+    const wasOpen = this.#paths.onAbandoned(connection, id, reason);
+    // What was lost may be found again. Upstream waits for the next look, up to a minute.
+    if (wasOpen && (reason.type === 'timedOut' || reason.type === 'validationFailed'))
+      this.#finder.consider();
   }
 
   /** Addresses that connections brought are kept as long as we know them. */
@@ -396,7 +412,7 @@ export class RemoteState {
       for (const id of connection.paths.open.keys()) connection.quic.pingPath(id);
       connection.wake();
     }
-    if (isMajor) this.#finder.consider();
+    if (isMajor) this.#finder.networkChanged();
   }
 
   #check(): void {

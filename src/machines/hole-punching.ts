@@ -1,5 +1,6 @@
 /**
- * When another round of hole punching is worth while (upstream `remote_state.rs`, `trigger_holepunching`). Pure.
+ * When another round of hole punching is worth while (upstream `remote_state.rs`, `trigger_holepunching`), and what is done
+ * instead where an engine has no NAT traversal. Pure.
  *
  * @module
  */
@@ -8,6 +9,9 @@ import type { Addr } from '../base/socket-addr.ts';
 
 /** With the same candidates a round is repeated at most so often, ms; upstream `HOLEPUNCH_ATTEMPTS_INTERVAL`. */
 export const HOLEPUNCH_ATTEMPTS_INTERVAL_MS = 5_000;
+
+/** Upper bound of what the interval of probes grows to, ms. */
+export const MAX_PROBE_INTERVAL_MS = 60_000;
 
 /** The candidates of a round. */
 export interface Candidates {
@@ -47,5 +51,34 @@ export function decidePunch(
   if (last === undefined || hasNewCandidates(candidates, last)) return { type: 'now' };
   if (candidates.remote.length === 0) return { type: 'wait' };
   const delayMs = last.at + HOLEPUNCH_ATTEMPTS_INTERVAL_MS - now;
+  return delayMs <= 0 ? { type: 'now' } : { type: 'later', delayMs };
+}
+
+/** Probes that were sent to a peer's addresses. */
+export interface ProbeAttempt {
+  readonly remote: readonly Addr[];
+  readonly at: Millis;
+  /** Times that the same addresses were probed before, without a direct path in between. */
+  readonly repeats: number;
+}
+
+/** When the same addresses are probed again after an attempt. */
+export function probeAgainAt({ at, repeats }: ProbeAttempt): Millis {
+  return at + Math.min(HOLEPUNCH_ATTEMPTS_INTERVAL_MS * 2 ** repeats, MAX_PROBE_INTERVAL_MS);
+}
+
+/**
+ * Decides about the next probes of an engine without NAT traversal: the client asks for no help and offers no candidates, it
+ * knocks where the peer is known to be. Ever more rarely, as nothing tells it that the peer's door has opened.
+ * @param remote - Direct addresses that are known, and lead nowhere yet.
+ */
+export function decideProbe(
+  remote: readonly Addr[],
+  last: ProbeAttempt | undefined,
+  now: Millis,
+): PunchDecision {
+  if (remote.length === 0) return { type: 'wait' };
+  if (last === undefined || remote.some((addr) => !last.remote.includes(addr))) return { type: 'now' };
+  const delayMs = probeAgainAt(last) - now;
   return delayMs <= 0 ? { type: 'now' } : { type: 'later', delayMs };
 }

@@ -20,6 +20,7 @@ import { SecretKey } from '../../src/crypto/keys.ts';
 import type { PathPolicy, PathSelector } from '../../src/machines/path-selection.ts';
 import type { RemoteContext } from '../../src/machines/remote.ts';
 import type {
+  EngineCapabilities,
   FourTuple,
   PathAbandonReason,
   PathId,
@@ -61,16 +62,19 @@ export class ScriptedConnection {
   /** How a round is refused. */
   refusesRound: NatTraversalError['code'] | undefined;
   hasEventsEnded = false;
+  /** Both sides agreed on several paths. */
+  readonly hasMultipath: boolean;
   readonly #table = new Map<PathId, MutableInfo>();
   #nextId = 1;
   #closeReason: QuicConnection['closeReason'];
 
   constructor(rig: RemoteRig, side: Side, first: FourTuple, number: number) {
     this.side = side;
+    this.hasMultipath = rig.capabilities.multipath && rig.doPeersKnowMultipath;
     this.#table.set(0, { id: 0, ...first, status: 'available', validated: true, stalled: false, rttMs: 20 });
     const { clock } = rig.world;
     this.actor = new ConnectionActor({
-      quic: this.#quic(number, clock),
+      quic: this.#quic(number, rig),
       driver: { clock, listen: () => undefined, wake: () => undefined } as unknown as EngineDriver,
       mapped: rig.mapped,
       log: rig.log,
@@ -83,13 +87,14 @@ export class ScriptedConnection {
     });
   }
 
-  #quic(number: number, clock: { now(): Millis }): QuicConnection {
+  #quic(number: number, rig: RemoteRig): QuicConnection {
+    const { clock } = rig.world;
     const { side, localNat, remoteNat } = this;
     const closeReason = (): QuicConnection['closeReason'] => this.#closeReason;
     const connection: Partial<QuicConnection> = {
       stableId: number,
       side,
-      multipath: true,
+      multipath: this.hasMultipath,
       get closeReason() {
         return closeReason();
       },
@@ -230,6 +235,8 @@ export interface RemoteRigOptions {
   readonly policy?: PathPolicy;
   readonly selector?: PathSelector;
   readonly lookups?: readonly AddressLookup[];
+  /** What the engine cannot do. */
+  readonly capabilities?: Partial<EngineCapabilities>;
 }
 
 /** Remotes, and connections for them. */
@@ -255,7 +262,22 @@ export class RemoteRig {
   selected: string | undefined;
   context: RemoteContext | undefined;
 
+  /** False: connections that come have one path. */
+  doPeersKnowMultipath = true;
+  /** What the engine can do: everything, unless told otherwise. */
+  readonly capabilities: EngineCapabilities;
+
   constructor(options: RemoteRigOptions = {}) {
+    this.capabilities = {
+      multipath: true,
+      natTraversal: true,
+      addressDiscovery: true,
+      rawPublicKeys: true,
+      migration: true,
+      exporter: true,
+      virtualTime: true,
+      ...options.capabilities,
+    };
     const { seed = 1, policy = 'any', selector, lookups = [] } = options;
     this.world = new SimWorld(seed);
     const { clock } = this.world;
@@ -274,6 +296,7 @@ export class RemoteRig {
         mapped: this.mapped,
         lookup: new LookupRegistry({ clock, log: this.log, services: lookups }),
         directAddrs: this.directAddrs,
+        capabilities: this.capabilities,
         policy,
         selector,
         metrics: this.metrics,
