@@ -94,6 +94,8 @@ export class RemoteState {
   #lookupError: unknown;
   /** As the chart knows it. */
   #isIdle = false;
+  /** The command that is handled now has told the chart so. */
+  #isIdleTold = false;
 
   /** @param onEnd - Called once, with the commands that nobody has seen. */
   constructor(id: EndpointId, shared: RemoteShared, onEnd: (leftovers: RemoteCommand[]) => void) {
@@ -176,6 +178,7 @@ export class RemoteState {
 
   #deliver(command: RemoteCommand): void {
     if (this.#actor.getSnapshot().status !== 'active') return;
+    this.#isIdleTold = false;
     this.#handle(command);
     for (const connection of this.#lagging) this.#paths.resync(connection);
     this.#lagging.clear();
@@ -185,11 +188,16 @@ export class RemoteState {
   /** Something was done: is anybody left who needs the peer? */
   #handled(): void {
     if (this.#actor.getSnapshot().status !== 'active') return;
-    const isIdle = this.#paths.connections.size === 0 && this.#resolves.size === 0;
+    const isIdle = this.#isUnneeded;
     // While it is and stays busy the chart has nothing to learn.
     if (!isIdle && !this.#isIdle) return;
+    if (isIdle && this.#isIdleTold) return;
     this.#isIdle = isIdle;
     this.#actor.send({ type: 'handled', isIdle });
+  }
+
+  get #isUnneeded(): boolean {
+    return this.#paths.connections.size === 0 && this.#resolves.size === 0;
   }
 
   #handle(command: RemoteCommand): void {
@@ -385,9 +393,12 @@ export class RemoteState {
   #onSelected(to: PathCandidate | undefined, reason: SelectionReason): void {
     if (to === undefined) {
       this.#log(() => `no path (${reason})`);
-      this.#actor.send({ type: 'deselect', reason });
+      // The chart hears of both with one event: connections come and go more often than anything else happens.
+      this.#isIdle = this.#isIdleTold = this.#isUnneeded;
+      this.#actor.send({ type: 'deselect', reason, isIdle: this.#isIdle });
       return;
     }
+    this.#isIdle = false;
     const addr = this.#shared.mapped.describe(to.remote);
     const remote = formatRemoteAddr(addr);
     this.#log(() => `selected ${remote} (${reason})`);

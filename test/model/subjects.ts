@@ -109,7 +109,7 @@ export const subjects: readonly ModelSubject[] = [
         },
         reason: random.pick(REASONS),
       }),
-      (random) => ({ type: 'deselect', reason: random.pick(REASONS) }),
+      (random) => ({ type: 'deselect', reason: random.pick(REASONS), isIdle: random.chance(0.5) }),
       (random) => (random.chance(0.1) ? { type: 'stop' } : { type: 'lookUp' }),
     ),
   },
