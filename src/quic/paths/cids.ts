@@ -14,11 +14,11 @@ export const ACTIVE_CID_LIMIT = 5;
 /** Connection ids that we issue per path at most, whatever the peer would take (noq `LOCAL_CID_COUNT`). */
 export const MAX_LOCAL_CIDS = 12;
 /**
- * Connection ids that we issue for a path id before a path uses it: one to open the path with, one to move it once. A path
- * in use gets all that the peer takes. Upstream issues five for each of seven unused ids, which is half of the bytes and
- * most of the memory of a handshake.
+ * Connection ids that we issue for a path id before a path uses it: one to open the path with. A path in use gets all that the
+ * peer takes. Upstream issues five for each of seven unused ids, which is half of the bytes and most of the memory of a
+ * handshake.
  */
-export const UNUSED_PATH_CIDS = 2;
+export const UNUSED_PATH_CIDS = 1;
 /**
  * Sequence numbers from the oldest id that the peer has not retired to the newest. One that keeps its oldest id and retires
  * all others at once would make us issue, and remember, without end; RFC 9000 §5.1.1 allows a limit.
@@ -59,11 +59,13 @@ export class LocalCids {
     const count = Math.min(wanted, MAX_SEQUENCE_SPAN - this.#keys.length);
     if (count <= 0) return;
     const next = this.nextSequence;
-    // Concatenated, not pushed: an array that was pushed to keeps room for sixteen more, for as long as the path lives.
-    this.#keys = this.#keys.concat(Array.from({ length: count }, () => issuer.issueCid(path)));
-    this.#activeCount += count;
     const pending = (this.#pending ??= []);
-    for (let i = 0; i < count; i++) pending.push(next + i);
+    for (let i = 0; i < count; i++) {
+      // Concatenated, not pushed: an array that was pushed to keeps room for sixteen more, for as long as the path lives.
+      this.#keys = this.#keys.concat(issuer.issueCid(path));
+      pending.push(next + i);
+    }
+    this.#activeCount += count;
   }
 
   get wantsFrames(): boolean {
