@@ -75,15 +75,19 @@ export function encodeStatelessReset(
   return bytes;
 }
 
-/** An Initial packet with CONNECTION_CLOSE, for an attempt that we know nothing else about (RFC 9000 §10.2.3). */
+/**
+ * An Initial packet with CONNECTION_CLOSE, for an attempt that we know nothing else about (RFC 9000 §10.2.3).
+ * @param packetNumber - Up to 255.
+ */
 export function encodeInitialClose(
   keys: PacketKeys,
   dcid: Uint8Array,
   scid: Uint8Array,
   error: TransportError,
+  packetNumber = 0,
 ): Uint8Array {
   const w = new Writer();
-  const lengthAt = writeLongHeader(w, 'initial', dcid, scid, undefined, 0, 1);
+  const lengthAt = writeLongHeader(w, 'initial', dcid, scid, undefined, packetNumber, 1);
   const pnOffset = w.pos - 1;
   const payloadStart = w.pos;
   writeConnectionClose(w, error.wireCode, error.frameType, utf8(error.message));
@@ -98,7 +102,7 @@ export function encodeInitialClose(
     pnOffset,
     nonce: new Uint8Array(12),
   };
-  keys.writeNonce(job.nonce, 0, 0);
+  keys.writeNonce(job.nonce, 0, packetNumber);
   sealPackets(keys, [job], 1);
   return w.copy();
 }

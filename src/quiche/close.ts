@@ -4,6 +4,9 @@
  * @module
  */
 import type { CloseReason } from '../quic/engine.ts';
+import { encodeInitialClose } from '../quic/stateless.ts';
+import type { TransportError } from '../quic/transport-error.ts';
+import { PacketKeys } from '../quic/wire/protection.ts';
 import { transportErrorOf, type Connection } from './native.ts';
 
 /** Bytes of a close reason that are sent: quiche splits no frame, and a close that does not fit into a packet is never sent. */
@@ -27,6 +30,32 @@ export function closeReasonOf(native: Connection): CloseReason {
   if (local !== null)
     return { type: 'transportError', error: transportErrorOf(local.errorCode, 'closed by quiche') };
   return { type: 'reset' };
+}
+
+/** Packet number of {@link encodeClientClose}: higher than any that quiche used in the Initial space by then. */
+const CLOSE_PACKET_NUMBER = 200;
+/** Datagrams of a client with an Initial packet have at least this size (RFC 9000 §14.1). */
+const MIN_INITIAL_DATAGRAM_BYTES = 1_200;
+
+/**
+ * A client's Initial packet with CONNECTION_CLOSE. quiche would say it in a 1-RTT packet, which the server cannot read as long as
+ * it has not the client's last message; and who is not the endpoint that was dialled shall not get that, nor the certificate in
+ * it (RFC 9000 §10.2.3 allows all levels).
+ * @param initialDcid - The destination id that the Initial keys come from.
+ * @param dcid - The server's id.
+ */
+export function encodeClientClose(
+  initialDcid: Uint8Array,
+  dcid: Uint8Array,
+  scid: Uint8Array,
+  error: TransportError,
+): Uint8Array {
+  const keys = PacketKeys.initial(initialDcid, 'client').write;
+  const packet = encodeInitialClose(keys, dcid, scid, error, CLOSE_PACKET_NUMBER);
+  // What follows the packet is no packet: receivers drop it (RFC 9000 §12.2).
+  const datagram = new Uint8Array(MIN_INITIAL_DATAGRAM_BYTES);
+  datagram.set(packet);
+  return datagram;
 }
 
 /** The packet that told the peer of a close: told again when it sends on, less and less often (RFC 9000 §10.2.1). */

@@ -21,7 +21,13 @@ import type { TransportConfig } from '../quic/config.ts';
 import type { ConnectionStats } from '../quic/stats.ts';
 import { TlsAlert } from '../tls/alert.ts';
 import type { PeerIdentity } from '../tls/session.ts';
-import { closeReasonOf, Farewell, MAX_REASON_BYTES, NO_APPLICATION_PROTOCOL } from './close.ts';
+import {
+  closeReasonOf,
+  encodeClientClose,
+  Farewell,
+  MAX_REASON_BYTES,
+  NO_APPLICATION_PROTOCOL,
+} from './close.ts';
 import { ConnectionCalls } from './connection-calls.ts';
 import { DatagramQueue } from './datagrams.ts';
 import type { QuicheHost } from './host.ts';
@@ -34,6 +40,8 @@ import { QuicheStreams } from './streams.ts';
 
 /** Connection ids that are ready for paths to come. */
 const SPARE_CIDS = 4;
+/** First four bits of a Retry packet (RFC 9000 §17.2.5). */
+const RETRY_BITS = 0xf;
 /** Milliseconds that quiche's deadlines, cut to whole ones, may be early. */
 const ROUNDING_MS = 1;
 
@@ -92,6 +100,8 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
   protected activeAt: Millis;
   /** What a client made before anybody asked for it. */
   #first: Uint8Array | undefined;
+  /** Client: the destination id that the keys of Initial packets come from (RFC 9001 §5.2). */
+  #initialDcid: Uint8Array;
   readonly #farewell = new Farewell();
   readonly #udpRx = { datagrams: 0, bytes: 0 };
 
@@ -107,6 +117,7 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
     this.#wantsPeer = init.wantsPeer;
     this.#sendSize = sendSize(transport);
     this.#startedAt = now;
+    this.#initialDcid = native.destinationId();
     this.activeAt = now;
     const emit = (event: ConnectionEvent): void => this.emit(event);
     this.streams = new QuicheStreams(native, side, emit);
@@ -167,6 +178,8 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
     } catch (error) {
       this.#failed(error);
     }
+    // After a Retry the keys are other ones.
+    if (!this.isEstablished && data[0]! >> 4 === RETRY_BITS) this.#initialDcid = this.native.destinationId();
     if (isForeign && this.native.stats().recv > before) this.pathTable.setServerAddr(datagram, now);
     this.activeAt = now;
     this.pathTable.onHeard();
@@ -373,8 +386,17 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
   }
 
   #closeWith(wireCode: number, message: string): void {
-    this.native.close(false, wireCode, utf8(message));
-    this.#end({ type: 'transportError', error: transportErrorOf(wireCode, message) });
+    const { native } = this;
+    const error = transportErrorOf(wireCode, message);
+    const dcid = native.destinationId();
+    native.close(false, wireCode, utf8(message));
+    if (this.side === 'client' && !this.isEstablished) {
+      this.#first = encodeClientClose(this.#initialDcid, dcid, native.sourceId(), error);
+      this.#farewell.keep(this.#first);
+      // What quiche would send: the server could not read it.
+      native.send(new Uint8Array(this.#sendSize));
+    }
+    this.#end({ type: 'transportError', error });
   }
 
   #end(reason: CloseReason): void {

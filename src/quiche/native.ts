@@ -30,7 +30,8 @@ export interface NativeFailure {
 
 /** Errors cross the binding as text in the form of Rust's `Debug`: `StreamReset(7)`, `Done`. */
 export function failureOf(error: unknown): NativeFailure {
-  const text = error instanceof Error ? error.message : String(error);
+  // The addon's errors may come from another realm than ours.
+  const text = String((error as Partial<Error>).message ?? error);
   const match = /^(\w+)(?:\((\d+)\))?$/.exec(text);
   return { name: match?.[1] ?? text, code: match?.[2] === undefined ? undefined : BigInt(match[2]) };
 }

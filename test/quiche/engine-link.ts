@@ -30,7 +30,7 @@ export const PAIRINGS = [
 
 export const ALPN = utf8('test/quiche/0');
 /** A wait that takes longer is a failure. */
-const MAX_WAIT_MS = 20_000;
+const MAX_WAIT_MS = 10_000;
 const MAX_SLEEP_MS = 5;
 const NAP = new Int32Array(new SharedArrayBuffer(4));
 
@@ -196,6 +196,8 @@ export class EngineLink {
       () => ours.has('connected') && this.server.accepted[before]?.has('connected') === true,
       'handshake',
     );
+    // A datagram that also has a packet of the handshake may be lost: quiche drops what follows a packet that it cannot open.
+    this.settle();
     return { ours, theirs: this.server.accepted[before]! };
   }
 
