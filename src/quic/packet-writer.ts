@@ -372,36 +372,60 @@ export class PacketWriter {
 
   // --- close ------------------------------------------------------------------------------------------------------
 
-  /** CONNECTION_CLOSE in every level that the peer may be able to read (RFC 9000 §10.2.3). */
+  /**
+   * CONNECTION_CLOSE in every level that the peer may be able to read (RFC 9000 §10.2.3). 1-RTT has a datagram of its own once a
+   * client is done: the server may have dropped the keys of the handshake, and quiche then drops what follows in the datagram.
+   */
   #pollClose(out: Transmit[], now: Millis): number {
     const core = this.#core;
     const { closing } = core;
     if (closing?.pending !== true) return 0;
     const path = core.paths.dataPath(true) ?? core.paths.list[0];
     if (path === undefined || path.isAmplificationBlocked) return 0;
+    const { initial, handshake, oneRtt } = core.crypto;
+    const isClient = core.side === 'client';
+    const levels = core.confirmed ? [] : [initial, handshake].filter((level) => level.keys !== undefined);
+    const hasOneRtt = oneRtt !== undefined && (!isClient || core.crypto.mayReadOneRtt);
+    const count =
+      isClient && hasOneRtt && levels.length > 0
+        ? this.#writeClose(out, path, levels, false, now) + this.#writeClose(out, path, [], true, now)
+        : this.#writeClose(out, path, levels, hasOneRtt, now);
+    if (count === 0) return 0;
+    closing.pending = false;
+    // In the draining state one answer is all (RFC 9000 §10.2.2).
+    if (core.state === 'draining') core.closing = undefined;
+    return count;
+  }
+
+  /** One datagram with the close in each of these levels, as far as it has room. Returns how many datagrams that makes. */
+  #writeClose(
+    out: Transmit[],
+    path: Path,
+    levels: readonly HandshakeLevel[],
+    hasOneRtt: boolean,
+    now: Millis,
+  ): number {
+    const core = this.#core;
+    const closing = core.closing!;
     const { bytes, start } = core.host.allocate(MIN_INITIAL_DATAGRAM_BYTES);
     const end = start + Math.min(MIN_INITIAL_DATAGRAM_BYTES, path.sendBudget);
     writer.bytes = bytes;
     writer.pos = start;
     writer.limit = end;
-    const { initial, handshake, oneRtt } = core.crypto;
-    const levels = core.confirmed ? [] : [initial, handshake].filter((level) => level.keys !== undefined);
-    const hasOneRtt = oneRtt !== undefined && (core.side === 'server' || core.crypto.mayReadOneRtt);
+    const isPadded = levels[0] === core.crypto.initial && core.side === 'client';
     for (const level of levels) {
       if (end - writer.pos < MIN_COALESCED_ROOM) break;
       const packet = this.#builder.beginLong(level.name, level.space, level.keys!.write, path, end);
       closing.write(writer, level.space.name);
       const isLast = level === levels.at(-1) && !hasOneRtt;
-      const pad = isLast && levels[0] === initial && core.side === 'client';
-      this.#builder.sealLong(packet, path, pad ? end - TAG_BYTES : 0, now);
+      this.#builder.sealLong(packet, path, isLast && isPadded ? end - TAG_BYTES : 0, now);
     }
     if (hasOneRtt && end - writer.pos >= MIN_CLOSE_ROOM) {
       const packet = this.#builder.openShort(path, bytes, writer.pos, end);
       if (packet !== undefined) {
         this.#builder.ackEliciting = false;
         closing.write(writer, 'oneRtt');
-        const pad = levels[0] === initial && core.side === 'client';
-        this.#builder.sealShort(packet, path, pad ? end - TAG_BYTES : 0, NO_PROBE, now);
+        this.#builder.sealShort(packet, path, isPadded ? end - TAG_BYTES : 0, NO_PROBE, now);
       }
     }
     this.#builder.flush();
@@ -409,9 +433,6 @@ export class PacketWriter {
       core.host.shrink(0);
       return 0;
     }
-    closing.pending = false;
-    // In the draining state one answer is all (RFC 9000 §10.2.2).
-    if (core.state === 'draining') core.closing = undefined;
     this.#builder.emitDatagram(out, path, bytes, start, writer.pos, path.remote, path.local);
     return 1;
   }

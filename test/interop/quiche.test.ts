@@ -274,6 +274,18 @@ describe('resumption', () => {
   });
 });
 
+test('our close reaches quiche although we do not know yet that the handshake is confirmed', () => {
+  const link = new QuicheLink();
+  const ours = link.weDial(clientTls(pem('Ed25519')), quicheConfig({ identity: pem('Ed25519') }));
+  link.run(() => ours.has('connected'), 'its flight');
+  link.areWeDeaf = true;
+  link.run(() => link.peer?.native.isEstablished() === true, 'ours');
+  expect(ours.has('handshakeConfirmed')).toBe(false);
+  ours.close(9n, Buffer.from('enough'));
+  link.run(() => link.peer!.native.peerError() !== null, 'our close');
+  expect(link.peer!.native.peerError()).toMatchObject({ isApp: true, errorCode: 9 });
+});
+
 describe('migration', () => {
   const elsewhere = toAddr('127.0.0.1', 4_099);
 

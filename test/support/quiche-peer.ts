@@ -178,6 +178,8 @@ export class QuicheLink {
   seenAs: Addr = this.ourAddr;
   /** Answer our next attempts with a Retry; quiche's servers do so when true. */
   isRetrying = false;
+  /** Nothing of quiche's arrives. */
+  areWeDeaf = false;
   ours: SimConnection | undefined;
   peer: QuichePeer | undefined;
   /** Retry packets on the wire. */
@@ -305,6 +307,7 @@ export class QuicheLink {
   }
 
   #toUs(data: Uint8Array, from: Addr): void {
+    if (this.areWeDeaf) return;
     this.engine.handleDatagrams([{ from, local: this.ourAddr, data }], this.#now);
     this.#events();
   }
