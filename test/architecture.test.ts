@@ -116,7 +116,7 @@ const packages: Record<string, readonly RegExp[]> = {
   'port-mapper': [],
   dns: [],
   'address-lookup': [],
-  transport: [/^rxjs$/, /^node:/, /^obug$/, /^ws$/, /^node-sqlite3-wasm$/],
+  transport: [/^rxjs$/, /^node:/, /^obug$/, /^ws$/, /^node-sqlite3-wasm$/, /^pkarr\//],
   machines: [/^xstate$/],
   actors: [/^rxjs$/, /^xstate$/],
   lookup: [],

@@ -18,6 +18,7 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import ts from 'typescript';
+import { DhtNet } from './support/dht-net.ts';
 import { endPrograms, runNode, ticketOf } from './support/program.ts';
 import { workingFamilies } from './support/real-multicast.ts';
 
@@ -258,9 +259,25 @@ describe('docs/examples', () => {
     if (process.platform !== 'win32') expect(statSync(key).mode & 0o777).toBe(0o600);
   });
 
+  test('without-servers.ts runs on a DHT of its own and ends by itself', async () => {
+    const net = await DhtNet.start();
+    try {
+      const example = runNode([transpile('without-servers.ts'), ...net.bootstrap], { cwd: folder });
+      expect(await example.ended()).toMatchObject({ code: 0, stdout: 'hello\n', stderr: '' });
+    } finally {
+      await net.close();
+    }
+  });
+
   test('every example is run here', () => {
     expect(examples.sort()).toEqual(
-      [...Object.keys(stories), 'echo-dial.ts', 'echo-listen.ts', 'persisted-key.ts'].sort(),
+      [
+        ...Object.keys(stories),
+        'echo-dial.ts',
+        'echo-listen.ts',
+        'persisted-key.ts',
+        'without-servers.ts',
+      ].sort(),
     );
   });
 });

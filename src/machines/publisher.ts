@@ -1,6 +1,6 @@
 /**
- * Tells one server where we are: at once when it changes, again before it is forgotten, and once more when it did not work
- * (upstream `iroh/src/address_lookup/pkarr.rs`, `PublisherService`).
+ * Tells one server, or the DHT, where we are: when it changes, again before it is forgotten, and once more when it did not work
+ * (upstream `iroh/src/address_lookup/pkarr.rs`, `PublisherService`, and `iroh-mainline-address-lookup`).
  *
  * One request at a time. What changes meanwhile is sent after it, without a wait.
  *
@@ -22,19 +22,23 @@ export type PublisherEvent =
   { readonly type: 'changed' } | { readonly type: 'close' };
 
 export interface PublisherContext {
-  /** Host of the server. Its URL may hold secrets, and charts are shown. */
+  /** Host of the server, or the DHT. URLs may hold secrets, and charts are shown. */
   readonly server: string;
   readonly republishIntervalMs: Millis;
+  /** Changes within so long are one. */
+  readonly debounceMs: Millis;
+  /** One request may take so long. */
+  readonly timeLimitMs: Millis;
   /** Attempts that failed in a row. */
   readonly failures: number;
   /** Whether something changed since the request under way was made. */
   readonly hasNews: boolean;
 }
 
-export interface PublisherInput {
-  readonly server: string;
-  readonly republishIntervalMs: Millis;
-}
+export type PublisherInput = Pick<
+  PublisherContext,
+  'server' | 'republishIntervalMs' | 'debounceMs' | 'timeLimitMs'
+>;
 
 export const publisherMachine = setup({
   types: {} as { context: PublisherContext; events: PublisherEvent; input: PublisherInput },
@@ -54,7 +58,8 @@ export const publisherMachine = setup({
     'has news': ({ context }) => context.hasNews,
   },
   delays: {
-    'publish limit': PUBLISH_TIMEOUT_MS,
+    'debounce time': ({ context }) => context.debounceMs,
+    'publish limit': ({ context }) => context.timeLimitMs,
     'republish interval': ({ context }) => context.republishIntervalMs,
     /** No longer than between two publications that go well. */
     'back-off': ({ context }) =>
@@ -66,7 +71,9 @@ export const publisherMachine = setup({
   initial: 'idle',
   on: { close: '.closed' },
   states: {
-    idle: { on: { changed: 'publishing' } },
+    idle: { on: { changed: 'gathering' } },
+    /** From the first change on, so that one who changes all the time is heard, too. */
+    gathering: { after: { 'debounce time': 'publishing' } },
     publishing: {
       entry: 'forget news',
       on: { changed: { actions: 'remember news' } },
@@ -99,8 +106,8 @@ export const publisherMachine = setup({
         ],
       },
     },
-    published: { on: { changed: 'publishing' }, after: { 'republish interval': 'publishing' } },
-    waiting: { on: { changed: 'publishing' }, after: { 'back-off': 'publishing' } },
+    published: { on: { changed: 'gathering' }, after: { 'republish interval': 'publishing' } },
+    waiting: { on: { changed: 'gathering' }, after: { 'back-off': 'publishing' } },
     closed: { type: 'final' },
   },
 });

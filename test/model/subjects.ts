@@ -109,7 +109,7 @@ export const subjects: readonly ModelSubject[] = [
         },
         reason: random.pick(REASONS),
       }),
-      (random) => ({ type: 'deselect', reason: random.pick(REASONS), isIdle: random.chance(0.5) }),
+      (random) => ({ type: 'deselect', reason: random.pick(REASONS) }),
       (random) => (random.chance(0.1) ? { type: 'stop' } : { type: 'lookUp' }),
     ),
   },
@@ -178,7 +178,7 @@ export const subjects: readonly ModelSubject[] = [
   {
     name: 'publisher',
     machine: publisherMachine,
-    input: { server: 'dns.example', republishIntervalMs: 300_000 },
+    input: { server: 'dns.example', republishIntervalMs: 300_000, debounceMs: 50, timeLimitMs: 10_000 },
     events: eventsOf<PublisherEvent>(
       () => ({ type: 'changed' }),
       (random) => (random.chance(0.1) ? { type: 'close' } : { type: 'changed' }),
