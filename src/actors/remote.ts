@@ -94,8 +94,6 @@ export class RemoteState {
   #lookupError: unknown;
   /** As the chart knows it. */
   #isIdle = false;
-  /** The command that is handled now has told the chart so. */
-  #isIdleTold = false;
 
   /** @param onEnd - Called once, with the commands that nobody has seen. */
   constructor(id: EndpointId, shared: RemoteShared, onEnd: (leftovers: RemoteCommand[]) => void) {
@@ -178,7 +176,6 @@ export class RemoteState {
 
   #deliver(command: RemoteCommand): void {
     if (this.#actor.getSnapshot().status !== 'active') return;
-    this.#isIdleTold = false;
     this.#handle(command);
     for (const connection of this.#lagging) this.#paths.resync(connection);
     this.#lagging.clear();
@@ -188,16 +185,11 @@ export class RemoteState {
   /** Something was done: is anybody left who needs the peer? */
   #handled(): void {
     if (this.#actor.getSnapshot().status !== 'active') return;
-    const isIdle = this.#isUnneeded;
+    const isIdle = this.#paths.connections.size === 0 && this.#resolves.size === 0;
     // While it is and stays busy the chart has nothing to learn.
     if (!isIdle && !this.#isIdle) return;
-    if (isIdle && this.#isIdleTold) return;
     this.#isIdle = isIdle;
     this.#actor.send({ type: 'handled', isIdle });
-  }
-
-  get #isUnneeded(): boolean {
-    return this.#paths.connections.size === 0 && this.#resolves.size === 0;
   }
 
   #handle(command: RemoteCommand): void {
@@ -391,17 +383,20 @@ export class RemoteState {
   }
 
   #onSelected(to: PathCandidate | undefined, reason: SelectionReason): void {
+    const { mapped, system } = this.#shared;
+    this.#log(() =>
+      to === undefined
+        ? `no path (${reason})`
+        : `selected ${formatRemoteAddr(mapped.describe(to.remote))} (${reason})`,
+    );
+    // The chart decides nothing by it. It tells whoever watches, and costs as much as a packet for each connection.
+    if (!system.isInspected) return;
     if (to === undefined) {
-      this.#log(() => `no path (${reason})`);
-      // The chart hears of both with one event: connections come and go more often than anything else happens.
-      this.#isIdle = this.#isIdleTold = this.#isUnneeded;
-      this.#actor.send({ type: 'deselect', reason, isIdle: this.#isIdle });
+      this.#actor.send({ type: 'deselect', reason });
       return;
     }
-    this.#isIdle = false;
-    const addr = this.#shared.mapped.describe(to.remote);
+    const addr = mapped.describe(to.remote);
     const remote = formatRemoteAddr(addr);
-    this.#log(() => `selected ${remote} (${reason})`);
     this.#actor.send({
       type: 'select',
       path: {

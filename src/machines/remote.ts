@@ -53,8 +53,8 @@ export type RemoteEvent =
       readonly path: SelectedPath;
       readonly reason: SelectionReason;
     }
-  /** No path is left; `isIdle` as in `handled`, to be said once. */
-  | { readonly type: 'deselect'; readonly reason: SelectionReason; readonly isIdle: boolean }
+  /** No path is left. */
+  | { readonly type: 'deselect'; readonly reason: SelectionReason }
   /** The endpoint closes. */
   | { readonly type: 'stop' };
 
@@ -103,7 +103,7 @@ export const remoteMachine = setup({
       event.type === 'select' && event.path.kind === kind,
     'is worth a round': ({ event }) => event.type === 'punch' && event.decision === 'now',
     'is too early': ({ event }) => event.type === 'punch' && event.decision === 'later',
-    'is idle': ({ event }) => (event.type === 'handled' || event.type === 'deselect') && event.isIdle,
+    'is idle': ({ event }) => event.type === 'handled' && event.isIdle,
     'is busy': ({ event }) => event.type === 'handled' && !event.isIdle,
   },
   delays: {
@@ -206,17 +206,9 @@ export const remoteMachine = setup({
         life: {
           initial: 'busy',
           states: {
-            busy: {
-              on: {
-                handled: { guard: 'is idle', target: 'idleCountdown' },
-                // The last connection ended.
-                deselect: { guard: 'is idle', target: 'idleCountdown' },
-              },
-            },
+            busy: { on: { handled: { guard: 'is idle', target: 'idleCountdown' } } },
             idleCountdown: {
               on: {
-                // Only a connection has paths.
-                select: 'busy',
                 handled: [
                   { guard: 'is busy', target: 'busy' },
                   // Used, though nothing came of it: the countdown starts anew.
