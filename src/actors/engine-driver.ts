@@ -46,8 +46,10 @@ export class EngineDriver {
   #isFlushDue = false;
   #isBlocked = false;
   #isStopped = false;
+  #isPreparing = false;
   readonly #onTimer = (): void => this.#fire();
   readonly #onFlush = (): void => this.flush();
+  readonly #onSpareTime = (): void => this.#prepare();
 
   constructor(engine: QuicEngine, transports: DriverTransports, clock: Clock) {
     this.engine = engine;
@@ -98,6 +100,15 @@ export class EngineDriver {
     this.transmit();
     this.#arm();
     this.#dispatch();
+    if (this.engine.isUnprepared !== true || this.#isPreparing) return;
+    this.#isPreparing = true;
+    // The peer works on what was sent just now.
+    this.clock.defer(this.#onSpareTime);
+  }
+
+  #prepare(): void {
+    this.#isPreparing = false;
+    if (!this.#isStopped) this.engine.prepare?.();
   }
 
   /** Sends what the engine has. To be followed by {@link wake}. */

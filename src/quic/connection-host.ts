@@ -6,8 +6,9 @@
 import type { Millis } from '../base/clock.ts';
 import type { Rng } from '../base/rng.ts';
 import type { Addr } from '../base/socket-addr.ts';
-import type { InitialKeys } from './incoming.ts';
+import type { InitialKeys, OpenedPacket } from './incoming.ts';
 import type { QlogFactory } from './qlog.ts';
+import type { KeyPairs } from '../tls/key-pairs.ts';
 import type { ClientTlsConfig, ServerTlsConfig } from '../tls/session.ts';
 import type { TransportConfig } from './config.ts';
 import type {
@@ -32,6 +33,8 @@ export type CidKey = number;
 /** The endpoint, seen from one of its connections. All calls are synchronous and never re-enter the connection. */
 export interface ConnectionHost {
   readonly rng: Rng;
+  /** For the handshakes of all connections. */
+  readonly keyPairs: KeyPairs;
   /** Wall-clock ms since 1970 at `now`, for ticket and token ages. */
   wallTime(now: Millis): Millis;
   /** Makes a connection id that routes to `connection` and belongs to `path`. */
@@ -67,8 +70,11 @@ export interface ConnectionHost {
 
 /** A connection, seen from its endpoint. */
 export interface HostedConnection extends QuicConnection {
-  /** A whole datagram whose first packet's destination cid routes here. Never throws. */
-  handleDatagram(datagram: Datagram, now: Millis): void;
+  /**
+   * A whole datagram whose first packet's destination cid routes here. Never throws.
+   * @param first - That packet, where it was decrypted before.
+   */
+  handleDatagram(datagram: Datagram, now: Millis, first?: OpenedPacket): void;
   /** All datagrams of a burst were handed in: detect losses, raise events, once. */
   endBurst(now: Millis): void;
   handleTimeout(now: Millis): void;

@@ -38,6 +38,7 @@ import type {
 } from './engine.ts';
 import { FrameDispatch } from './frame-dispatch.ts';
 import { Handshake, localParameters, type HandshakeCids } from './handshake.ts';
+import type { OpenedPacket } from './incoming.ts';
 import { LossRecovery } from './loss-recovery.ts';
 import { Multipath } from './multipath.ts';
 import { FrameWriter } from './frame-writer.ts';
@@ -75,6 +76,7 @@ export function createClientConnection(init: ClientConnectionInit): HostedConnec
       };
       const tls = createClientSession(init.tls, init.serverName, {
         rng: init.host.rng,
+        keyPairs: init.host.keyPairs,
         wallNow: init.host.wallTime(init.now),
         transportParameters: encodeTransportParameters(parameters, init.host.rng),
       });
@@ -110,6 +112,7 @@ export function createServerConnection(init: ServerConnectionInit): HostedConnec
       };
       const tls = createServerSession(init.tls, {
         rng: init.host.rng,
+        keyPairs: init.host.keyPairs,
         wallNow: init.host.wallTime(init.now),
         transportParameters: encodeTransportParameters(parameters, init.host.rng),
       });
@@ -199,8 +202,8 @@ class Connection implements HostedConnection {
 
   // --- input and output, for the endpoint ---------------------------------------------------------------------------
 
-  handleDatagram(datagram: Datagram, now: Millis): void {
-    this.#reader.handleDatagram(datagram, now);
+  handleDatagram(datagram: Datagram, now: Millis, first?: OpenedPacket): void {
+    this.#reader.handleDatagram(datagram, now, first);
   }
 
   endBurst(now: Millis): void {

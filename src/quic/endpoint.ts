@@ -9,6 +9,7 @@ import type { Millis } from '../base/clock.ts';
 import { LazySet } from '../base/lazy-collections.ts';
 import { randomBytes, type Rng } from '../base/rng.ts';
 import type { Addr } from '../base/socket-addr.ts';
+import { KeyPairs } from '../tls/key-pairs.ts';
 import { CidTable } from './cid-table.ts';
 import {
   LOCAL_CID_LENGTH,
@@ -103,6 +104,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
     virtualTime: true,
   };
   readonly rng: Rng;
+  readonly keyPairs: KeyPairs;
   readonly #wallOffsetMs: Millis;
   readonly #resetTokens: ResetTokens;
   readonly #tokens: TokenSealer;
@@ -129,6 +131,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
 
   constructor(options: QuicEndpointOptions) {
     this.rng = options.rng;
+    this.keyPairs = new KeyPairs(options.rng);
     this.#cids = new CidTable(options.rng);
     this.#wallOffsetMs = options.wallOffsetMs;
     this.#tokens = new TokenSealer(options.tokenKey ?? randomBytes(options.rng, 32), options.rng);
@@ -196,7 +199,9 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
       entry.initialRoute = pending.route;
       this.#incoming.adopt(pending.route, connection);
     }
-    for (const datagram of pending.datagrams) connection.handleDatagram(datagram, now);
+    const { datagrams, first } = pending;
+    for (let i = 0; i < datagrams.length; i++)
+      connection.handleDatagram(datagrams[i]!, now, i === 0 ? first : undefined);
     pending.release();
     connection.endBurst(now);
     return connection;
@@ -319,6 +324,14 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
 
   releaseTransmits(): void {
     this.#buffer.release();
+  }
+
+  get isUnprepared(): boolean {
+    return this.keyPairs.isUnprepared;
+  }
+
+  prepare(): void {
+    this.keyPairs.prepare();
   }
 
   pollTimeout(): Millis | undefined {

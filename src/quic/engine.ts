@@ -334,6 +334,10 @@ export interface QuicEngine {
   pollTransmits(out: Transmit[], max: number, now: Millis): number;
   /** All transmits handed out so far have left: their buffers may be reused. */
   releaseTransmits(): void;
+  /** True when {@link prepare} has something to do; engines may lack both. */
+  readonly isUnprepared?: boolean;
+  /** Does ahead what the next handshake needs anyway. To be called when nothing waits, such as after a flight was sent. */
+  prepare?(): void;
   /** The earliest deadline of all connections, absolute. */
   pollTimeout(): Millis | undefined;
   pollEvent(): EngineEvent | undefined;

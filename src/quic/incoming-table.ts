@@ -112,16 +112,16 @@ export class IncomingTable {
       this.#answers.pushClose(datagram.from, datagram.local, keys.write, header.scid, error);
       return undefined;
     }
-    const payload = openFirstInitial(datagram, header, keys.read);
+    const first = openFirstInitial(datagram, header, keys.read);
     // What does not authenticate gets no state and no answer.
-    if (payload === undefined) return undefined;
+    if (first === undefined) return undefined;
     const proof = this.#checkToken(header.token, header.dcid, datagram.from, wallNow);
     if (proof === undefined || !isAccepting) {
       const error = new TransportError(proof === undefined ? 'INVALID_TOKEN' : 'CONNECTION_REFUSED', '');
       this.#answers.pushClose(datagram.from, datagram.local, keys.write, header.scid, error);
       return undefined;
     }
-    const pending = new PendingIncoming(datagram, header, route, keys, payload, proof, now);
+    const pending = new PendingIncoming(datagram, header, route, keys, first, proof, now);
     this.#pendingCount++;
     this.#pendingBytes += pending.bytes;
     this.#routes.set(route, pending);

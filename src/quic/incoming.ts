@@ -39,6 +39,12 @@ export interface AddressProof {
   readonly retry: { readonly originalDcid: Uint8Array; readonly retryScid: Uint8Array } | undefined;
 }
 
+/** A packet that was decrypted: its frames, in memory of their own. */
+export interface OpenedPacket {
+  readonly payload: Uint8Array;
+  readonly packetNumber: number;
+}
+
 /** Bytes that keeping `datagram` counts for. */
 export function keptBytes(datagram: Datagram): number {
   return datagram.data.length + KEPT_DATAGRAM_BYTES;
@@ -63,15 +69,15 @@ export class PendingIncoming implements IncomingRef {
   /** What {@link datagrams} count for. */
   bytes = 0;
   isDecided = false;
-  /** Plaintext of the first Initial. */
-  #firstPayload: Uint8Array | undefined;
+  /** The first packet of the first datagram, decrypted. Undefined after {@link release}. */
+  first: OpenedPacket | undefined;
 
   constructor(
     datagram: Datagram,
     header: NumberedHeader,
     route: string,
     keys: InitialKeys,
-    firstPayload: Uint8Array,
+    first: OpenedPacket,
     proof: AddressProof,
     now: Millis,
   ) {
@@ -85,7 +91,7 @@ export class PendingIncoming implements IncomingRef {
     this.remoteValidated = proof.validated;
     this.retry = proof.retry;
     this.receivedAt = now;
-    this.#firstPayload = firstPayload;
+    this.first = first;
     this.push(datagram);
   }
 
@@ -98,13 +104,13 @@ export class PendingIncoming implements IncomingRef {
   /** Drops what only a decision needs: the application may hold the attempt for as long as its connection lives. */
   release(): void {
     this.keys = undefined;
-    this.#firstPayload = undefined;
+    this.first = undefined;
     this.datagrams.length = 0;
   }
 
   get offeredAlpns(): readonly Uint8Array[] | undefined {
-    if (this.#firstPayload === undefined) return undefined;
-    return peekClientHello(cryptoPrefix(this.#firstPayload))?.alpns;
+    if (this.first === undefined) return undefined;
+    return peekClientHello(cryptoPrefix(this.first.payload))?.alpns;
   }
 }
 
@@ -133,13 +139,13 @@ function cryptoPrefix(payload: Uint8Array): Uint8Array {
 
 /**
  * Opens a client's first Initial without touching the datagram: what does not authenticate deserves no state.
- * @returns Its plaintext, or undefined.
+ * @returns The packet, or undefined.
  */
 export function openFirstInitial(
   datagram: Datagram,
   header: NumberedHeader,
   keys: PacketKeys,
-): Uint8Array | undefined {
+): OpenedPacket | undefined {
   const { pnOffset } = header;
   if (header.end - pnOffset < MIN_PROTECTED_BYTES) return undefined;
   const bytes = new Uint8Array(datagram.data.subarray(0, header.end));
@@ -158,5 +164,5 @@ export function openFirstInitial(
     nonce,
   });
   // A violation of RFC 9000 §17.2; as nothing is known of the sender, dropped (noq does the same).
-  return (bytes[0]! & RESERVED_BITS) === 0 ? payload : undefined;
+  return payload !== undefined && (bytes[0]! & RESERVED_BITS) === 0 ? { payload, packetNumber } : undefined;
 }

@@ -13,6 +13,7 @@ import type { HandshakeLevel } from './crypto-levels.ts';
 import type { Datagram } from './engine.ts';
 import type { FrameDispatch } from './frame-dispatch.ts';
 import type { Handshake } from './handshake.ts';
+import type { OpenedPacket } from './incoming.ts';
 import type { Multipath } from './multipath.ts';
 import type { Path } from './paths/path.ts';
 import type { PacketSpace } from './spaces.ts';
@@ -57,6 +58,9 @@ export class PacketReader {
   #replayDue = false;
   /** The server's address is settled: an authenticated Handshake packet came from it. */
   #remoteLocked = false;
+  /** The first packet of the datagram that is being read, where it was decrypted before. */
+  #opened: OpenedPacket | undefined;
+
   constructor(core: ConnectionCore, dispatch: FrameDispatch, handshake: Handshake, multipath: Multipath) {
     this.#core = core;
     this.#dispatch = dispatch;
@@ -64,13 +68,18 @@ export class PacketReader {
     this.#multipath = multipath;
   }
 
-  /** Takes a datagram. Whatever is wrong with it is dropped, or ends the connection by `core.fail`. */
-  handleDatagram(datagram: Datagram, now: Millis): void {
+  /**
+   * Takes a datagram. Whatever is wrong with it is dropped, or ends the connection by `core.fail`.
+   * @param first - Its first packet, an Initial, where that was decrypted before there was a connection.
+   */
+  handleDatagram(datagram: Datagram, now: Millis, first?: OpenedPacket): void {
     const core = this.#core;
     if (core.state === 'drained' || core.state === 'draining') return;
     this.#countBytes(datagram);
     try {
+      this.#opened = first;
       this.#readPackets(datagram, now);
+      this.#opened = undefined;
       if (this.#undecryptable.length > 0) this.#replay(now);
     } catch (error) {
       core.fail(error, now);
@@ -211,24 +220,10 @@ export class PacketReader {
     now: Millis,
   ): void {
     const core = this.#core;
-    const bytes = datagram.data;
-    const { pnOffset } = header;
-    if (header.end - pnOffset < MAX_PACKET_NUMBER_BYTES + TAG_BYTES) return this.#drop();
-    const sampleAt = pnOffset + MAX_PACKET_NUMBER_BYTES;
-    const mask = keys.headerKey.masks(bytes.subarray(sampleAt, sampleAt + 16), 1);
-    const pnLength = removeHeaderProtection(bytes, header.start, pnOffset, mask, 0);
-    const packetNumber = readPacketNumber(bytes, pnOffset, pnLength, space.received.largestReceived);
-    const job = openJob;
-    job.bytes = bytes;
-    job.headerStart = header.start;
-    job.payloadStart = pnOffset + pnLength;
-    job.payloadEnd = header.end;
-    keys.writeNonce(job.nonce, 0, packetNumber);
-    const payload = keys.aead.open(job);
-    if (payload === undefined) return this.#drop();
-    if ((bytes[header.start]! & LONG_RESERVED_BITS) !== 0) {
-      throw new TransportError('PROTOCOL_VIOLATION', 'reserved bits are set');
-    }
+    const opened =
+      (header.start === 0 ? this.#opened : undefined) ?? openPacket(datagram.data, header, keys, space);
+    if (opened === undefined) return this.#drop();
+    const { payload, packetNumber } = opened;
     if (header.type === 'initial') {
       this.#handshake.onFirstInitial(header.scid.slice());
       // RFC 9000 §17.2.2: a server never sends a token.
@@ -449,4 +444,34 @@ function readPacketNumber(bytes: Uint8Array, at: number, length: number, largest
   let truncated = 0;
   for (let i = 0; i < length; i++) truncated = truncated * 256 + bytes[at + i]!;
   return decodePacketNumber(truncated, length, largest);
+}
+
+/**
+ * Decrypts a packet with a long header in place.
+ * @returns undefined when it does not authenticate.
+ * @throws {TransportError} PROTOCOL_VIOLATION on reserved bits (RFC 9000 §17.2).
+ */
+function openPacket(
+  bytes: Uint8Array,
+  { start, end, pnOffset }: NumberedHeader,
+  keys: PacketKeys,
+  space: PacketSpace,
+): OpenedPacket | undefined {
+  if (end - pnOffset < MAX_PACKET_NUMBER_BYTES + TAG_BYTES) return undefined;
+  const sampleAt = pnOffset + MAX_PACKET_NUMBER_BYTES;
+  const mask = keys.headerKey.masks(bytes.subarray(sampleAt, sampleAt + 16), 1);
+  const pnLength = removeHeaderProtection(bytes, start, pnOffset, mask, 0);
+  const packetNumber = readPacketNumber(bytes, pnOffset, pnLength, space.received.largestReceived);
+  const job = openJob;
+  job.bytes = bytes;
+  job.headerStart = start;
+  job.payloadStart = pnOffset + pnLength;
+  job.payloadEnd = end;
+  keys.writeNonce(job.nonce, 0, packetNumber);
+  const payload = keys.aead.open(job);
+  if (payload === undefined) return undefined;
+  if ((bytes[start]! & LONG_RESERVED_BITS) !== 0) {
+    throw new TransportError('PROTOCOL_VIOLATION', 'reserved bits are set');
+  }
+  return { payload, packetNumber };
 }

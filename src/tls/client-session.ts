@@ -110,7 +110,7 @@ class ClientSession extends HandshakeSession {
     this.#context = context;
     this.#suites = config.suites ?? defaultSuites();
     this.#random = randomBytes(context.rng, 32);
-    this.#keyPair = generateX25519(context.rng);
+    this.#keyPair = context.keyPairs?.take() ?? generateX25519(context.rng);
     const ticket = takeTicket(config, serverName, this.#suites, context.wallNow);
     this.#ticket = ticket;
     this.#earlyDataOffered = ticket !== undefined && mayUseEarlyData(config, this.#suites, ticket);

@@ -265,7 +265,7 @@ class ServerSession extends HandshakeSession {
     const { keyLog } = this.#config;
     const transcript = this.#transcript!;
     const random = randomBytes(this.#context.rng, 32);
-    const keyPair = generateX25519(this.#context.rng);
+    const keyPair = this.#context.keyPairs?.take() ?? generateX25519(this.#context.rng);
     const sharedSecret = keyPair.sharedSecret(share);
     // RFC 8446 §7.4.2.
     if (sharedSecret === undefined) throw new TlsAlert('illegal_parameter', 'unusable key share');

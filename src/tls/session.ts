@@ -6,6 +6,7 @@
  */
 import type { Millis } from '../base/clock.ts';
 import type { Rng } from '../base/rng.ts';
+import type { KeyPairs } from './key-pairs.ts';
 
 /** Encryption levels that carry CRYPTO data. */
 export type CryptoLevel = 'initial' | 'handshake' | 'application';
@@ -174,6 +175,8 @@ export interface TlsSession {
 /** Arguments that both `createClientSession` and `createServerSession` (handshake files) take. */
 export interface SessionContext {
   readonly rng: Rng;
+  /** Where the key pair comes from; without, it is made from `rng` at once. */
+  readonly keyPairs?: KeyPairs | undefined;
   /** Wall-clock ms since 1970 at creation. */
   readonly wallNow: Millis;
   /** Our encoded transport parameters. */
