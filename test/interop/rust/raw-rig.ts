@@ -34,7 +34,13 @@ const ALPNS = [utf8(ALPN)];
 /** One socket on 127.0.0.1, another on 127.0.0.2 if asked for. */
 export class RawEndpoint {
   readonly #secretKey = SecretKey.generate(rng);
-  readonly #tls = new EndpointTls(this.#secretKey, undefined);
+  readonly #tls = new EndpointTls({
+    secretKey: this.#secretKey,
+    forms: ['rawPublicKey'],
+    keyLog: undefined,
+    rng,
+    wallNow: clock.wallNow(),
+  });
   readonly #mapped: MappedAddrs;
   readonly #transports: Transports;
   readonly #transport: TransportConfig;
