@@ -33,13 +33,15 @@ import { DatagramQueue } from './datagrams.ts';
 import type { QuicheHost } from './host.ts';
 import { identifyPeer } from './identity.ts';
 import { sendSize } from './native-config.ts';
-import { failureOf, transportErrorOf, type Connection } from './native.ts';
-import { QuichePaths, type PathsOwner } from './paths.ts';
+import { failureOf, transportErrorOf, type Connection, type SendInfo } from './native.ts';
+import { LOCAL } from './places.ts';
+import type { PathsOwner } from './path.ts';
+import { MAX_OPEN_PATHS, QuichePaths } from './paths.ts';
 import { connectionStatsOf } from './stats.ts';
 import { QuicheStreams } from './streams.ts';
 
-/** Connection ids that are ready for paths to come. */
-const SPARE_CIDS = 4;
+/** Connection ids that are ready for paths to come: for all that a client may open at once. */
+const SPARE_CIDS = MAX_OPEN_PATHS;
 /** First four bits of a Retry packet (RFC 9000 §17.2.5). */
 const RETRY_BITS = 0xf;
 /** Milliseconds that quiche's deadlines, cut to whole ones, may be early. */
@@ -102,6 +104,8 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
   #first: Uint8Array | undefined;
   /** Client: the destination id that the keys of Initial packets come from (RFC 9001 §5.2). */
   #initialDcid: Uint8Array;
+  /** One of the paths is lost in quiche. */
+  #isPerPath = false;
   readonly #farewell = new Farewell();
   readonly #udpRx = { datagrams: 0, bytes: 0 };
 
@@ -227,7 +231,7 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
       count++;
     }
     while (count < max) {
-      const transmit = this.#send();
+      const transmit = this.#send(now);
       if (transmit === undefined) {
         this.#isFlushed = true;
         break;
@@ -240,16 +244,10 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
     return count;
   }
 
-  #send(): Transmit | undefined {
+  #send(now: Millis): Transmit | undefined {
     if (this.isDrained) return undefined;
     const { bytes, start } = this.#host.allocate(this.#sendSize);
-    let sent;
-    try {
-      sent = this.native.send(bytes.subarray(start, start + this.#sendSize));
-    } catch (error) {
-      this.#failed(error);
-      sent = null;
-    }
+    const sent = this.#nativeSend(bytes.subarray(start, start + this.#sendSize), now);
     const place = sent === null ? undefined : this.pathTable.placeAt(sent[1].to.port);
     if (sent === null || place === undefined) {
       this.#host.shrink(0);
@@ -259,6 +257,34 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
     const data = bytes.subarray(start, start + sent[0]);
     if (this.isClosed) this.#farewell.keep(data);
     return { to: place.remote, local: place.local, data };
+  }
+
+  #nativeSend(into: Uint8Array, now: Millis): [number, SendInfo] | null {
+    const { native } = this;
+    if (!this.#isPerPath) {
+      try {
+        return native.send(into);
+      } catch (error) {
+        const isPathLost = failureOf(error).name === 'InvalidState' && this.side === 'client';
+        if (!isPathLost || !this.isEstablished) {
+          this.#failed(error);
+          return null;
+        }
+        // From now on each path is asked: quiche would try the lost one for ever.
+        this.#isPerPath = true;
+      }
+    }
+    for (const place of this.pathTable.places()) {
+      try {
+        const sent = native.sendOnPath(into, LOCAL, place.host);
+        if (sent !== null) return sent;
+      } catch {
+        if (this.isClosed) return null;
+        this.pathTable.replace(place, now);
+        this.touch();
+      }
+    }
+    return null;
   }
 
   /** When something is due; undefined: never. */

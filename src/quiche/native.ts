@@ -7,10 +7,17 @@
  * @module
  */
 import type { Quiche } from '@matrixai/quic/native/quiche.js';
-import type { Config, Connection, Host, PathEvent, PathStats } from '@matrixai/quic/native/types.js';
+import type {
+  Config,
+  Connection,
+  Host,
+  PathEvent,
+  PathStats,
+  SendInfo,
+} from '@matrixai/quic/native/types.js';
 import { TRANSPORT_CODES, TransportError } from '../quic/transport-error.ts';
 
-export type { Config, Connection, Host, PathStats, Quiche };
+export type { Config, Connection, Host, PathStats, Quiche, SendInfo };
 
 /** Path events of the binding; its types leave one out and misname another's fields. */
 export type NativePathEvent =

@@ -6,9 +6,7 @@
  */
 import type { Millis } from '../base/clock.ts';
 import type { Addr } from '../base/socket-addr.ts';
-import type { TransportConfig } from '../quic/config.ts';
 import type {
-  ConnectionEvent,
   Datagram,
   FourTuple,
   NetworkChangeHint,
@@ -16,7 +14,6 @@ import type {
   PathId,
   PathInfo,
   PathStatus,
-  Side,
 } from '../quic/engine.ts';
 import { PathError } from '../quic/paths/path-table.ts';
 import type { PathStats } from '../quic/stats.ts';
@@ -26,6 +23,7 @@ import {
   type NativePathEvent,
   type PathStats as NativePathStats,
 } from './native.ts';
+import type { Path, PathsOwner } from './path.ts';
 import { LOCAL, Places, type Place } from './places.ts';
 import { pathStatsOf } from './stats.ts';
 
@@ -33,29 +31,6 @@ import { pathStatsOf } from './stats.ts';
 export const MAX_OPEN_PATHS = 8;
 /** Probe time-outs without hearing from the peer that make a path stalled, as in our own engine. */
 const STALL_TIMEOUTS = 2;
-
-interface Path {
-  readonly id: PathId;
-  place: Place;
-  status: PathStatus;
-  validated: boolean;
-  stalled: boolean;
-  heardAt: Millis;
-  probedAt: Millis;
-  maxIdleMs: Millis | undefined;
-  keepAliveMs: Millis | undefined;
-}
-
-/** What the paths need of their connection. */
-export interface PathsOwner {
-  readonly native: Connection;
-  readonly side: Side;
-  readonly transport: TransportConfig;
-  readonly isEstablished: boolean;
-  readonly isClosed: boolean;
-  emit(event: ConnectionEvent): void;
-  touch(): void;
-}
 
 /** The paths of one connection. */
 export class QuichePaths {
@@ -286,23 +261,50 @@ export class QuichePaths {
       if (other !== undefined) this.#moveTo(other);
     }
     for (const path of [...this.#paths]) {
-      if (path === this.#active) this.#renew(path, now);
-      else if (isLost(path)) this.#abandon(path, { type: 'unusableAfterNetworkChange' });
+      if (path === this.#active) {
+        // No spare connection id: the old one has to do.
+        if (!this.#renew(path, now)) this.#native.sendAckEliciting();
+      } else if (isLost(path)) this.#abandon(path, { type: 'unusableAfterNetworkChange' });
       else this.#probe(path, now);
     }
   }
 
-  #renew(path: Path, now: Millis): void {
+  /** Gives a path another place in quiche, and so another connection id. Returns whether quiche had one. */
+  #renew(path: Path, now: Millis): boolean {
     const { remote, local } = path.place;
     const place = this.#places.make(remote, local);
     try {
-      place.cid = this.#native.migrate(LOCAL, place.host);
-      path.place = place;
-      path.probedAt = now;
+      if (path === this.#active) place.cid = this.#native.migrate(LOCAL, place.host);
+      else place.cid = this.#native.probePath(LOCAL, place.host);
     } catch {
-      // No spare connection id: the old one has to do.
       this.#places.delete(place);
-      this.#native.sendAckEliciting();
+      return false;
+    }
+    path.place = place;
+    path.probedAt = now;
+    return true;
+  }
+
+  /** Where packets may go to, the path that carries data first. */
+  places(): Place[] {
+    const others = this.#paths.filter((path) => path !== this.#active);
+    return [this.#active, ...others].map(({ place }) => place);
+  }
+
+  /**
+   * Client: quiche cannot send to this place any more. That is a defect of quiche 0.18: a path that the server answers on with the
+   * connection id of another one is lost with that id.
+   */
+  replace(place: Place, now: Millis): void {
+    const path = this.#pathAt(place.port);
+    if (path === undefined || this.#renew(path, now)) return;
+    if (path !== this.#active) return this.#abandon(path, { type: 'validationFailed' });
+    const other = this.#paths.find((each) => each !== path && each.validated);
+    if (other === undefined) return;
+    try {
+      this.#moveTo(other);
+    } catch (error) {
+      if (!(error instanceof PathError)) throw error;
     }
   }
 

@@ -201,7 +201,12 @@ export class QuicheStreams {
       capacity = this.#native.streamCapacity(id);
     } catch (error) {
       const { name, code } = failureOf(error);
-      if (name !== FAILURES.stopped) return this.#finished(id);
+      if (name !== FAILURES.stopped) {
+        // Stopped when all was acknowledged: quiche has forgotten the stream, and the code.
+        if (half.state === 'send' && half.stoppedCode === undefined)
+          this.#emit({ type: 'streamStopped', id, code: 0n });
+        return this.#finished(id);
+      }
       if (half.stoppedCode === undefined) {
         half.stoppedCode = code!;
         half.isBlocked = false;

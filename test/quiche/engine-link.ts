@@ -152,7 +152,7 @@ function ourTls(secretKey: SecretKey, rng: Rng) {
   };
 }
 
-interface InFlight extends Datagram {
+interface InFlight extends Pick<Datagram, 'from' | 'data'> {
   readonly at: number;
   readonly to: Addr;
 }
@@ -166,6 +166,10 @@ export class EngineLink {
   wire: Wire;
   /** What a datagram of the client seems to come from. */
   readonly aliases = new Map<Addr, Addr>();
+  /** Which destinations nothing reaches. */
+  cut: (to: Addr) => boolean = () => false;
+  /** Where a datagram ends up. */
+  redirect: (to: Addr) => Addr = (to) => to;
   readonly #flying: InFlight[] = [];
   readonly #start = performance.now();
 
@@ -241,10 +245,16 @@ export class EngineLink {
   #launch(from: Node, { to, local, data }: Transmit): void {
     const copy = Uint8Array.from(data);
     this.sent.push({ to, local, data: copy });
+    if (this.cut(to)) return;
     const real = local ?? from.addr;
     const seen = from === this.client ? (this.aliases.get(real) ?? real) : real;
     for (const delay of this.wire(copy))
-      this.#flying.push({ at: this.now + delay, from: seen, to, local: to, data: copy });
+      this.#flying.push({
+        at: this.now + delay,
+        from: seen,
+        to: this.redirect(to),
+        data: copy,
+      });
   }
 
   #land(): boolean {
