@@ -44,7 +44,7 @@ export class Incoming {
     return this.#ref.offeredAlpns;
   }
 
-  /** Goes on with the handshake. @throws {IncomingError} AlreadyDecided. */
+  /** Goes on with the handshake. @throws {IncomingError} AlreadyDecided; {@link ConnectionError} when it is over already. */
   accept(): Accepting {
     this.#decide();
     return new Accepting(this.#incomings.accept(this.#ref), this.remoteAddr);

@@ -9,7 +9,7 @@ import type { Addr } from '../base/socket-addr.ts';
 import type { IncomingRef, QuicConnection } from '../quic/engine.ts';
 import { TransportError } from '../quic/transport-error.ts';
 import type { Log } from '../transport/log.ts';
-import type { ConnectionActor } from './connection-actor.ts';
+import { toConnectionError, type ConnectionActor } from './connection-actor.ts';
 import type { EngineDriver } from './engine-driver.ts';
 import { WaitQueue } from './wait.ts';
 
@@ -51,7 +51,10 @@ export class Incomings {
     return this.#options.describe(addr);
   }
 
-  /** @throws {EndpointError} Closed; {@link ConnectionError} TimedOut when the peer has given up. */
+  /**
+   * @throws {EndpointError} Closed; {@link ConnectionError} TimedOut when the peer has given up, TransportError when its first
+   * packet is enough to refuse it.
+   */
   accept(ref: IncomingRef): ConnectionActor {
     const { driver, log, adopt } = this.#options;
     if (!this.isOpen) throw new EndpointError('EndpointError.Closed', 'the endpoint is closed');
@@ -60,6 +63,7 @@ export class Incomings {
       quic = driver.engine.accept(ref, driver.clock.now());
     } catch (error) {
       if (!(error instanceof TransportError)) throw error;
+      if (error.code !== 'CONNECTION_REFUSED') throw toConnectionError({ type: 'transportError', error });
       throw new ConnectionError('ConnectionError.TimedOut', error.message, { cause: error });
     }
     log.write('connection', () => {
