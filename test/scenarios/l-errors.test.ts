@@ -1,9 +1,27 @@
 /** L07: every family of errors, as an application meets it. */
+import { createSocket } from 'node:dgram';
 import { describe, expect, test } from '@jest/globals';
 import { toConnectionError } from '../../src/actors/connection-actor.ts';
+import { SignedPacket } from '../../src/address-lookup/signed-packet.ts';
+import { FreshnessCheck } from '../../src/address-lookup/timestamps.ts';
 import { utf8 } from '../../src/base/bytes.ts';
-import { Endpoint, EndpointAddr, ERROR_CODES, IrohError, isIrohError, SecretKey } from '../../src/index.ts';
+import { DhtError, MdnsError } from '../../src/base/errors.ts';
+import { DnsServer } from '../../src/dns-server.ts';
+import { readTxtAnswer } from '../../src/dns/txt-query.ts';
+import {
+  DnsLookup,
+  Endpoint,
+  EndpointAddr,
+  ERROR_CODES,
+  IrohError,
+  isIrohError,
+  PkarrResolver,
+  SecretKey,
+  type AddressLookup,
+} from '../../src/index.ts';
+import { RelayServer } from '../../src/relay-server.ts';
 import { ALPN, failure, onLoopback, simulated, WAIT, type Pair } from '../support/endpoints.ts';
+import { PkarrSite } from '../support/pkarr-site.ts';
 
 /** What an error says of itself and of its causes, first to last. */
 function chain(error: unknown): string[] {
@@ -33,6 +51,10 @@ async function thrown(action: () => unknown): Promise<unknown> {
     return error;
   }
   throw new Error('expected a failure');
+}
+
+function fail(error: Error): never {
+  throw error;
 }
 
 describe('L07', () => {
@@ -254,4 +276,153 @@ describe('L07', () => {
       expect(ours.closeReason).toBeUndefined();
     }),
   );
+
+  test(
+    'ConnectError leads to AddressLookupFailed through its cause, when there is nobody to ask',
+    onLoopback(async (place) => {
+      const endpoint = await place.bind();
+      const error = await failure(endpoint.connect(SecretKey.generate().publicKey, ALPN));
+      expect(chain(error)).toEqual([
+        'ConnectError.NoAddress.NoServiceConfigured',
+        'ConnectWithOptsError.NoAddress',
+        'AddressLookupFailed.NoServiceConfigured',
+      ]);
+      expect(checked(error)).toMatchObject({ cause: { cause: { errors: [] } } });
+    }),
+  );
+
+  test(
+    'ConnectError leads to AddressLookupFailed, and that to a LookupError of each service with its cause',
+    simulated(async (place) => {
+      new PkarrSite(place.world).instead = async () => ({
+        status: 503,
+        headers: new Map(),
+        body: new Uint8Array(0),
+      });
+      place.world.serveWeb('https://dns.example', async () => ({
+        status: 429,
+        headers: new Map(),
+        body: new Uint8Array(0),
+      }));
+      const silent: AddressLookup = {
+        name: 'silent',
+        timeLimitMs: 100,
+        async *resolve(_id, { signal }) {
+          await new Promise((_, reject) =>
+            signal.addEventListener('abort', () => reject(signal.reason as Error)),
+          );
+          yield* [];
+        },
+      };
+      const broken: AddressLookup = {
+        name: 'broken',
+        resolve: () => {
+          throw Object.assign(new Error('no disk'), { code: 'EIO' });
+        },
+      };
+      const origin = 'dns.example';
+      const endpoint = await place.bind({
+        lookup: [
+          (host) => new PkarrResolver({ ...host, url: PkarrSite.url }),
+          (host) => new DnsLookup({ ...host, origin, httpsUrl: 'https://dns.example/dns-query' }),
+          (host) => new DnsLookup({ ...host, origin, platform: { ...host.platform, resolveTxt: undefined } }),
+          silent,
+          broken,
+        ],
+      });
+      const error = await failure(endpoint.connect(SecretKey.generate().publicKey, ALPN));
+      expect(chain(error)).toEqual([
+        'ConnectError.NoAddress.NoResults',
+        'ConnectWithOptsError.NoAddress',
+        'AddressLookupFailed.NoResults',
+      ]);
+      const failed = (error.cause as Error).cause as { readonly errors: readonly unknown[] };
+      expect(failed.errors.map(checked)).toEqual([
+        expect.objectContaining({
+          code: 'LookupError.Failed',
+          provenance: 'pkarr',
+          cause: expect.objectContaining({ name: 'PkarrError', code: 'PkarrError.Status', status: 503 }),
+        }),
+        expect.objectContaining({
+          code: 'LookupError.Failed',
+          provenance: 'dns',
+          cause: expect.objectContaining({ name: 'DnsError', code: 'DnsError.Status', status: 429 }),
+        }),
+        expect.objectContaining({
+          code: 'LookupError.Failed',
+          provenance: 'dns',
+          cause: expect.objectContaining({ name: 'DnsError', code: 'DnsError.NoResolver' }),
+        }),
+        expect.objectContaining({ code: 'LookupError.TimedOut', provenance: 'silent' }),
+        expect.objectContaining({
+          code: 'LookupError.Failed',
+          provenance: 'broken',
+          cause: { name: 'Error', code: 'EIO', message: 'no disk' },
+        }),
+      ]);
+      // The whole of it as JSON has them as well.
+      expect(checked(error)).toMatchObject({ cause: { cause: { errors: failed.errors.map(checked) } } });
+    }),
+  );
+
+  const key = SecretKey.generate();
+  const signed = SignedPacket.sign(key, {
+    strings: ['relay=https://relay.example/'],
+    timestampMicros: 1_000n,
+  });
+  const payload = signed.toRelayPayload();
+  const ofOther = SecretKey.generate().publicKey;
+  const question = { name: '_iroh.example', id: 7 };
+  const records: [string, () => unknown][] = [
+    ['PkarrError.TooShort', () => SignedPacket.verify(key.publicKey, payload.subarray(0, 70))],
+    ['PkarrError.TooLong', () => SignedPacket.verify(key.publicKey, new Uint8Array(1_073))],
+    ['PkarrError.Signature', () => SignedPacket.verify(ofOther, payload)],
+    ['PkarrError.Future', () => new FreshnessCheck().check(signed, -2 * 86_400_000)],
+    ['DnsError.Malformed', () => readTxtAnswer(Uint8Array.of(0, 7, 0x80), question)],
+    [
+      'DnsError.Mismatch',
+      () => readTxtAnswer(Uint8Array.of(0, 8, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0), question),
+    ],
+  ];
+  // What provokes these needs a host without a network, or a DHT.
+  records.push(
+    ['MdnsError.NoSocket', () => fail(new MdnsError('MdnsError.NoSocket', 'no network'))],
+    ['DhtError.NoNodes', () => fail(new DhtError('DhtError.NoNodes', 'nobody answers'))],
+  );
+  test.each(records)('%s', async (code, provoke) => {
+    expect(checked(await thrown(provoke))).toMatchObject({ code });
+  });
+
+  test('BindError.AddressLookup: a service that cannot be made', async () => {
+    const cause = new Error('no such server');
+    const lookup = (): never => {
+      throw cause;
+    };
+    const error = await thrown(() => Endpoint.bind({ preset: 'minimal', lookup }));
+    expect(checked(error)).toMatchObject({
+      code: 'BindError.AddressLookup',
+      cause: { name: 'Error', message: 'no such server' },
+    });
+    expect((error as Error).cause).toBe(cause);
+  });
+
+  test('RelayServerError and DnsServerError: options, certificates, ports', async () => {
+    const socket = createSocket('udp4');
+    await new Promise<void>((resolve) => socket.bind(0, '127.0.0.1', resolve));
+    const taken = `127.0.0.1:${socket.address().port}`;
+    const noFile = { bind: '127.0.0.1:0', cert: 'nowhere.pem', key: 'nowhere.pem' };
+    const errors: [string, () => Promise<unknown>, object][] = [
+      [
+        'DnsServerError.InvalidOptions',
+        () => DnsServer.listen({ keepMs: -1 }),
+        { cause: { name: 'RangeError' } },
+      ],
+      ['DnsServerError.Certificate', () => DnsServer.listen({ tls: noFile }), {}],
+      ['DnsServerError.Bind', () => DnsServer.listen({ dnsBind: taken }), { cause: { code: 'EADDRINUSE' } }],
+      ['RelayServerError.Certificate', () => RelayServer.listen({ tls: noFile }), {}],
+    ];
+    for (const [code, provoke, fields] of errors)
+      expect(checked(await thrown(provoke))).toMatchObject({ code, ...fields });
+    await new Promise<void>((resolve) => socket.close(resolve));
+  });
 });
