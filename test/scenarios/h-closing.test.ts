@@ -1,5 +1,6 @@
-/** An endpoint closes while everything that finds it and others is under way; in virtual time. */
-import { describe, expect, test } from '@jest/globals';
+/** An endpoint closes while everything that finds it and others is under way; in virtual time, and as a process. */
+import { join } from 'node:path';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import {
   PkarrPublisher,
   PkarrResolver,
@@ -9,8 +10,10 @@ import {
   type HttpResponse,
   type LookupFactory,
 } from '../../src/index.ts';
+import { DialRig } from '../support/dial-rig.ts';
 import { ALPN, failure, simulated, type Simulated } from '../support/endpoints.ts';
 import { PkarrSite } from '../support/pkarr-site.ts';
+import { endPrograms, runNode } from '../support/program.ts';
 
 const { url } = PkarrSite;
 const publisher: LookupFactory = (endpoint) =>
@@ -124,3 +127,46 @@ describe('close() during a report, a publication, a lookup and a mapping', () =>
     }),
   );
 });
+
+const rig = new DialRig();
+afterEach(async () => {
+  await endPrograms();
+  await rig.close();
+});
+
+const INDEX = join(import.meta.dirname, '..', '..', 'dist', 'index.js');
+
+test('a process that closes its endpoint then has nothing left that would keep it: it ends by itself', async () => {
+  // Takes connections and never answers: a relay, a lookup server. Whatever router there is may answer or not.
+  let connections = 0;
+  let arrived!: () => void;
+  // The dial of the relay, the probe of the report, the publication, the question.
+  const isBusy = new Promise<void>((resolve) => (arrived = resolve));
+  const server = `http://127.0.0.1:${await rig.silent(() => {
+    if (++connections === 4) arrived();
+  })}/`;
+  const program = runNode([
+    '--input-type=module',
+    '-e',
+    `import { once } from 'node:events';
+     import { Endpoint, PkarrPublisher, PkarrResolver, SecretKey } from ${JSON.stringify(INDEX)};
+     const url = '${server}pkarr';
+     const endpoint = await Endpoint.bind({
+       preset: 'minimal',
+       relay: [{ url: '${server}', quicPort: false }],
+       portMapper: true,
+       lookup: [
+         (host) => new PkarrPublisher({ ...host, url, filter: (addrs) => addrs }),
+         (host) => new PkarrResolver({ ...host, url }),
+       ],
+     });
+     const dial = endpoint.connect(SecretKey.generate().publicKey, '${ALPN}').catch(({ code }) => code);
+     await once(process.stdin, 'data');
+     process.stdin.destroy();
+     await endpoint.close();
+     console.log(await dial);`,
+  ]);
+  await Promise.race([isBusy, program.ended()]);
+  program.process.stdin.write('now');
+  expect(await program.ended()).toEqual({ code: 0, stdout: 'ConnectError.EndpointStopping\n', stderr: '' });
+}, 30_000);
