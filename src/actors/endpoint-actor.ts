@@ -190,8 +190,10 @@ export class EndpointActor {
     if (options.isPortMapperOn && transports.localAddrs.length > 0)
       this.#portMapper = new PortMapper(this.#shared(options));
     this.socket = this.#makeSocketActor(options);
+    // Both notice another network before the monitor looks, while there is traffic.
     const hint = this.socket.sender('transports');
-    transports.onNoRoute = () => void hint.send({ type: 'networkHint' });
+    const onTrouble = (): void => void hint.send({ type: 'networkHint' });
+    transports.onNoRoute = onTrouble;
     this.relays.onChange = () => {
       this.relayManager?.relayMapChanged();
       this.socket.sender('application').send({ type: 'relayMapChanged' });
@@ -208,6 +210,7 @@ export class EndpointActor {
         policy: this.relayManager === undefined ? 'direct' : options.pathPolicy,
         selector: options.pathSelector?.(mapped),
         metrics: this.metrics,
+        onStalled: onTrouble,
         log: (line) => log.write('path', () => `${this.#name} ${line()}`),
       },
       `endpoint ${this.#name}`,

@@ -60,6 +60,8 @@ export interface RemoteShared {
   /** Undefined: upstream's. */
   readonly selector: PathSelector | undefined;
   readonly metrics: Metrics;
+  /** A path fell silent: the peer is gone, or the network is another one. */
+  readonly onStalled?: (() => void) | undefined;
   readonly log: (line: () => string) => void;
 }
 
@@ -363,6 +365,9 @@ export class RemoteState {
         this.#onAbandoned(connection, event.path, event.reason);
         break;
       case 'pathStalled':
+        this.#paths.onStall(connection, event.path);
+        this.#shared.onStalled?.();
+        break;
       case 'pathResumed':
         this.#paths.onStall(connection, event.path);
     }
