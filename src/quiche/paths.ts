@@ -340,6 +340,8 @@ export class QuichePaths {
         (tuple.local === undefined || local === undefined || local === tuple.local)
       ) {
         if (status === 'available') this.setStatus(path.id, status);
+        // Whoever asks again has reason to hope.
+        if (path !== this.#active && (!path.validated || path.stalled)) this.#probe(path, now);
         return path.id;
       }
     }

@@ -117,6 +117,22 @@ test('a path that nobody answers on is given up', () => {
   expect(ours.quic.paths().map((path) => path.id)).toEqual([0]);
 });
 
+test('a path that is asked for again while nobody answers is probed at once', () => {
+  const link = new EngineLink();
+  const { ours } = link.connect();
+  const open = (): number =>
+    ours.quic.openPathEnsure({ remote: SERVER_ELSEWHERE, local: undefined }, 'backup', link.now);
+  link.cut = (to) => to === SERVER_ELSEWHERE;
+  const id = open();
+  link.settle();
+  const before = link.sent.length;
+  link.cut = () => false;
+  expect(open()).toBe(id);
+  link.settle();
+  expect(link.sent.slice(before).map(({ to }) => to)).toContain(SERVER_ELSEWHERE);
+  expect(ours.has('pathEstablished')).toBe(true);
+});
+
 test('paths that carry no data are kept alive, and given up when they are silent', () => {
   const { link, ours, id } = twoPaths(SHORT);
   const until = link.now + 1_000;
