@@ -3,7 +3,7 @@
  *
  * @module
  */
-export { DnsServer, type DnsServerOptions } from './actors/dns-server.ts';
+export { DnsServer, type DnsServerOptions, type MainlineOptions } from './actors/dns-server.ts';
 export type { ServerCertificate } from './actors/listening.ts';
 export type { PutRateLimit } from './actors/put-limits.ts';
 export { EndpointId } from './base/endpoint-id.ts';

@@ -1,5 +1,5 @@
 /**
- * Answers questions from what a record store has.
+ * Answers questions from what a record store has, and from the DHT if there is one to ask.
  *
  * @module
  */
@@ -9,6 +9,7 @@ import { recordsAt, type Found } from '../dns/server/packet-records.ts';
 import { answerFrom, encodeAnswer, readQuery, refusal, type Answer } from '../dns/server/query.ts';
 import type { Place, Zones } from '../dns/server/zones.ts';
 import type { RecordStore } from '../transport/record-store.ts';
+import type { DhtFallback } from './dht-fallback.ts';
 
 /** Signature and timestamp, in front of the records. */
 const PAYLOAD_HEADER_BYTES = 72;
@@ -25,11 +26,19 @@ export class DnsAnswers {
   readonly #zones: Zones;
   readonly #store: RecordStore;
   readonly #metrics: DnsServerMetrics;
+  /** Asked for keys that the store does not have. */
+  readonly #fallback: Pick<DhtFallback, 'find'> | undefined;
 
-  constructor(zones: Zones, store: RecordStore, metrics: DnsServerMetrics) {
+  constructor(
+    zones: Zones,
+    store: RecordStore,
+    metrics: DnsServerMetrics,
+    fallback?: Pick<DhtFallback, 'find'>,
+  ) {
     this.#zones = zones;
     this.#store = store;
     this.#metrics = metrics;
+    this.#fallback = fallback;
   }
 
   /** Answers a message. Undefined for what is to be ignored. Never rejects. */
@@ -61,7 +70,7 @@ export class DnsAnswers {
 
   async #find(place: Place, name: string): Promise<Found> {
     if (place.kind === 'key') {
-      const payload = await this.#store.get(place.key);
+      const payload = (await this.#store.get(place.key)) ?? (await this.#fallback?.find(place.key));
       if (payload !== undefined) return recordsAt(payload.subarray(PAYLOAD_HEADER_BYTES), place.owner, name);
     }
     // Named as asked for: upper and lower case come back (RFC 1034 §3.1).

@@ -15,6 +15,7 @@ import type { DnsServerMetric, DnsServerMetrics } from '../dns/server/metrics.ts
 import type { ListenerRequest, ListenerResponse } from '../transport/http-listener.ts';
 import type { RecordStore } from '../transport/record-store.ts';
 import { ed25519VerifyInPool } from '../transport/verify-pool.ts';
+import type { DhtForwarder } from './dht-forwarder.ts';
 import type { DnsAnswers, Reply } from './dns-answers.ts';
 import type { PutLimits } from './put-limits.ts';
 
@@ -43,6 +44,8 @@ export interface DnsHttpParts {
   readonly keepMicros: bigint;
   /** A packet was stored. */
   readonly onPublish: ((id: EndpointId) => void) | undefined;
+  /** Takes on what was stored. */
+  readonly forwarder: Pick<DhtForwarder, 'forward'> | undefined;
   /** For `/healthz`. */
   readonly version: string;
 }
@@ -118,7 +121,7 @@ export class DnsHttp {
   }
 
   async #put(z32: string, request: ListenerRequest): Promise<ListenerResponse> {
-    const { metrics, store, onPublish } = this.#parts;
+    const { metrics, store, onPublish, forwarder } = this.#parts;
     try {
       const packet = await this.#admit(z32, request);
       const outcome = await store.put(packet.id.toBytes(), packet.toRelayPayload());
@@ -132,6 +135,7 @@ export class DnsHttp {
           metrics.add('pkarr_publish_update');
           metrics.add(outcome === 'inserted' ? 'store_packets_inserted' : 'store_packets_updated');
           onPublish?.(packet.id);
+          forwarder?.forward(packet);
       }
       return { status: 204, headers: {}, body: '' };
     } catch (error) {

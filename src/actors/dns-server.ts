@@ -15,6 +15,8 @@ import { HttpListener } from '../transport/http-listener.ts';
 import type { Platform } from '../transport/platform.ts';
 import { MAX_REMOVALS, MemoryRecordStore, type RecordStore } from '../transport/record-store.ts';
 import { SqliteRecordStore } from '../transport/sqlite-record-store.ts';
+import { DhtFallback } from './dht-fallback.ts';
+import { DhtForwarder } from './dht-forwarder.ts';
 import { DnsAnswers } from './dns-answers.ts';
 import { DnsHttp, MAX_BODY_BYTES } from './dns-http.ts';
 import { DnsListener } from './dns-listener.ts';
@@ -26,6 +28,7 @@ import {
   type ServerCertificate,
   type ServerFault,
 } from './listening.ts';
+import { MainlineDht } from './mainline-dht.ts';
 import { PutLimits, type PutRateLimit } from './put-limits.ts';
 
 /** Version in `/healthz`. */
@@ -39,6 +42,14 @@ const DEFAULT_MAX_CONNECTIONS = 10_000;
 
 const fault: ServerFault = (leaf, message, cause) =>
   new DnsServerError(`DnsServerError.${leaf}`, message, cause);
+
+/** What a lookup server does with the DHT. */
+export interface MainlineOptions {
+  /** `host:port` of nodes to ask first. Default: four that are known to everybody. */
+  readonly bootstrap?: readonly string[] | undefined;
+  /** Brings what is put to the DHT as well, where everybody can find it. Default false. */
+  readonly publish?: boolean | undefined;
+}
 
 /** How a lookup server is set up. */
 export interface DnsServerOptions extends ZoneOptions {
@@ -66,6 +77,11 @@ export interface DnsServerOptions extends ZoneOptions {
     | undefined;
   /** Something new was stored of an endpoint. Must not throw. */
   readonly onPublish?: ((id: EndpointId) => void) | undefined;
+  /**
+   * Asks the Mainline DHT for keys that are not in the store, when they are asked for by DNS; Node with the package `pkarr`.
+   * Default: no.
+   */
+  readonly mainline?: MainlineOptions | undefined;
   /** Counters as OpenMetrics text on every path of this `ip:port`. */
   readonly metrics?: { readonly bind: string } | undefined;
   readonly platform?: Platform | undefined;
@@ -86,6 +102,8 @@ export class DnsServer {
   readonly #metrics = new DnsServerMetrics();
   readonly #zones: Zones;
   readonly #limits: PutLimits | undefined;
+  readonly #dht: MainlineDht | undefined;
+  #forwarder: DhtForwarder | undefined;
   #store: RecordStore | undefined;
   #http: HttpListener | undefined;
   #https: HttpListener | undefined;
@@ -97,11 +115,18 @@ export class DnsServer {
   private constructor(options: DnsServerOptions) {
     this.#options = options;
     this.#platform = options.platform ?? systemPlatform;
-    const { putRateLimit = {}, keepMs = DEFAULT_KEEP_MS } = options;
+    const { putRateLimit = {}, keepMs = DEFAULT_KEEP_MS, mainline } = options;
     try {
       if (!(keepMs > 0 && keepMs < Infinity)) throw new RangeError(`keepMs: not a time: ${keepMs}`);
       this.#zones = new Zones(options);
       this.#limits = putRateLimit === false ? undefined : new PutLimits(putRateLimit);
+      this.#dht =
+        mainline &&
+        new MainlineDht({
+          bootstrap: mainline.bootstrap,
+          platform: this.#platform,
+          onRefused: () => this.#metrics.add('dht_refused'),
+        });
     } catch (cause) {
       throw fault('InvalidOptions', (cause as Error).message, cause);
     }
@@ -109,7 +134,7 @@ export class DnsServer {
 
   /**
    * Starts listening.
-   * @throws {DnsServerError} InvalidOptions, Certificate, Bind, Store
+   * @throws {DnsServerError} InvalidOptions, Certificate, Dht, Bind, Store
    */
   static async listen(options: DnsServerOptions = {}): Promise<DnsServer> {
     const server = new DnsServer(options);
@@ -192,8 +217,11 @@ export class DnsServer {
 
   async #close(): Promise<void> {
     this.#platform.clock.clearTimeout(this.#expiryTimer);
+    // First, so that who waits for an answer of the DHT waits no longer.
+    this.#forwarder?.close();
+    const dht = this.#dht?.close();
     const listeners = [this.#http, this.#https, this.#metricsHttp, ...this.#dns];
-    await Promise.all(listeners.flatMap((listener) => listener?.close() ?? []));
+    await Promise.all([dht, ...listeners.map((listener) => listener?.close())]);
     const { store } = this.#options;
     const isOurs = store === undefined || store === 'memory' || 'file' in store;
     if (isOurs) await this.#store?.close();
@@ -211,9 +239,13 @@ export class DnsServer {
     const httpAddr = toBindAddr(bind, fault);
     const dnsAddrs = (dnsBind === false ? [] : [dnsBind].flat()).map((text) => toBindAddr(text, fault));
     const certificate = tls && (await readCertificate(tls, fault));
+    await this.#checkDht();
     const store = (this.#store = await this.#openStore());
     const { clock } = this.#platform;
-    const answers = new DnsAnswers(this.#zones, store, this.#metrics);
+    const parts = this.#dht && { dht: this.#dht, clock, metrics: this.#metrics };
+    const answers = new DnsAnswers(this.#zones, store, this.#metrics, parts && new DhtFallback(parts));
+    if (parts !== undefined && this.#options.mainline?.publish === true)
+      this.#forwarder = new DhtForwarder(parts);
     const http = new DnsHttp({
       store,
       answers,
@@ -222,6 +254,7 @@ export class DnsServer {
       limits: this.#limits,
       keepMicros: BigInt(Math.floor(keepMs * 1_000)),
       onPublish: this.#options.onPublish,
+      forwarder: this.#forwarder,
       version: VERSION,
     });
     if (tls !== undefined)
@@ -240,6 +273,14 @@ export class DnsServer {
           }),
         }),
       );
+  }
+
+  async #checkDht(): Promise<void> {
+    try {
+      await this.#dht?.check();
+    } catch (cause) {
+      throw new DnsServerError('DnsServerError.Dht', 'the DHT cannot be used', cause);
+    }
   }
 
   async #openStore(): Promise<RecordStore> {

@@ -50,6 +50,8 @@ export interface MainlineDhtOptions {
   /** `host:port` of nodes to ask first. Default: four that are known to everybody. */
   readonly bootstrap?: readonly string[] | undefined;
   readonly platform: Platform;
+  /** Something that a node said was refused. Must not throw. */
+  readonly onRefused?: (() => void) | undefined;
 }
 
 /** A query that is not answered. */
@@ -113,6 +115,7 @@ export class MainlineDht {
   readonly #platform: Platform;
   readonly #bootstrap: readonly { readonly host: string; readonly port: number }[];
   readonly #refusals = new Refusals();
+  readonly #onRefused: (() => void) | undefined;
   readonly #freshness = new FreshnessCheck();
   /** By target. */
   readonly #searches = new Map<string, Set<Search>>();
@@ -123,8 +126,9 @@ export class MainlineDht {
   readonly #abort = new AbortController();
 
   /** @throws {RangeError} for what is not `host:port`. */
-  constructor({ bootstrap = DHT_BOOTSTRAP, platform }: MainlineDhtOptions) {
+  constructor({ bootstrap = DHT_BOOTSTRAP, platform, onRefused }: MainlineDhtOptions) {
     this.#platform = platform;
+    this.#onRefused = onRefused;
     this.#bootstrap = bootstrap.map(parseHostPort);
   }
 
@@ -353,7 +357,7 @@ export class MainlineDht {
     try {
       reply = readReply(data);
     } catch (error) {
-      this.#refusals.note(error);
+      this.#refuse(error);
       return;
     }
     if (reply === undefined) return;
@@ -362,7 +366,7 @@ export class MainlineDht {
     const isAwaited =
       question?.to.ip === ip && question.to.port === port && now - question.sentAt < ANSWER_LIMIT_MS;
     if (!isAwaited) {
-      this.#refusals.note(new DhtError('DhtError.Unexpected', `an answer of ${from.text} to nothing`));
+      this.#refuse(new DhtError('DhtError.Unexpected', `an answer of ${from.text} to nothing`));
       return;
     }
     pending.delete(reply.transaction);
@@ -371,6 +375,11 @@ export class MainlineDht {
     if (reply.kind === 'response' && reply.item !== undefined && !this.#offer(reply.item, searches))
       reply = { ...reply, item: undefined };
     socket.deliver(encodeReply(reply), ip, port);
+  }
+
+  #refuse(error: unknown): void {
+    this.#refusals.note(error);
+    this.#onRefused?.();
   }
 
   /** @returns whether it is a packet that may be believed. */
@@ -388,7 +397,7 @@ export class MainlineDht {
       }
       return true;
     } catch (error) {
-      this.#refusals.note(error);
+      this.#refuse(error);
       return false;
     }
   }

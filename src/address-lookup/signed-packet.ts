@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts';
+import { concatBytes, equalBytes, fromUtf8, utf8 } from '../base/bytes.ts';
 import { ENDPOINT_ID_BYTES, EndpointId } from '../base/endpoint-id.ts';
 import { DnsError, PkarrError } from '../base/errors.ts';
 import { SIGNATURE_BYTES, Signature, type SecretKey } from '../crypto/keys.ts';
@@ -147,6 +147,14 @@ export class SignedPacket {
     for (let i = 0; i < Math.min(ours!.length, theirs!.length); i++)
       if (ours![i] !== theirs![i]) return ours![i]! > theirs![i]!;
     return ours!.length > theirs!.length;
+  }
+
+  /** Whether the messages are equal, whenever they were signed. */
+  saysTheSame(other: SignedPacket): boolean {
+    return equalBytes(
+      this.#payload.subarray(PAYLOAD_HEADER_BYTES),
+      other.#payload.subarray(PAYLOAD_HEADER_BYTES),
+    );
   }
 
   /** What HTTP carries: signature, timestamp, message. A copy. */

@@ -19,6 +19,10 @@ const DATABASE = 'signed-packets.sqlite';
 
 const port = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65_535));
 const ip = v.union([v.pipe(v.string(), v.ipv4()), v.pipe(v.string(), v.ipv6())], 'expected an IP address');
+const hostPort = v.pipe(
+  v.string(),
+  v.regex(/^[^\s:]+:\d{1,5}$/, 'expected "host:port", with a name or IPv4'),
+);
 /** `humantime`: numbers with units. */
 const duration = v.pipe(
   v.string(),
@@ -87,11 +91,10 @@ const Config = v.strictObject({
   ),
   mainline: v.optional(
     v.strictObject({
-      enabled: v.pipe(
-        v.boolean(),
-        v.check((isOn) => !isOn, 'the DHT is not built in'),
-      ),
-      bootstrap: v.optional(v.array(v.string())),
+      enabled: v.boolean(),
+      bootstrap: v.optional(v.array(hostPort)),
+      /** Not known upstream: what is put is brought to the DHT as well. */
+      publish: v.optional(v.boolean(), false),
     }),
   ),
   zone_store: v.optional(
@@ -118,7 +121,7 @@ export interface DnsConfigSource {
 /** Reads a configuration. @throws {UserError} that names the line. */
 export function parseDnsConfig(toml: string, source: DnsConfigSource): DnsServerOptions {
   const config = readToml(Config, toml, source.path);
-  const { http, https, dns, metrics, zone_store: store } = config;
+  const { http, https, dns, metrics, mainline, zone_store: store } = config;
   const folder = dataFolder(config.data_dir, source);
   const near = (path: string): string => resolve(dirname(source.path), path);
   if (https !== undefined && (https.cert_path === undefined) !== (https.key_path === undefined))
@@ -145,6 +148,14 @@ export function parseDnsConfig(toml: string, source: DnsConfigSource): DnsServer
     store: { file: join(folder, DATABASE) },
     ...(http.rate_limit === 'disabled' && { putRateLimit: false }),
     ...(store?.eviction !== undefined && { keepMs: toMs(store.eviction) }),
+    ...(mainline?.enabled === true && {
+      // None: the default ones, as upstream.
+      mainline: {
+        ...(mainline.bootstrap !== undefined &&
+          mainline.bootstrap.length > 0 && { bootstrap: mainline.bootstrap }),
+        publish: mainline.publish,
+      },
+    }),
     ...(!metrics.disabled && { metrics: { bind: metrics.bind_addr ?? DEFAULT_METRICS_ADDR } }),
   };
 }

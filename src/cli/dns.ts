@@ -42,6 +42,11 @@ export async function dns({ configPath = DEFAULT_PATH }: DnsOptions): Promise<vo
   console.error(`lookup server at ${server.pkarrUrl}`);
   for (const { text } of server.dnsAddrs)
     console.error(`DNS at ${text} (UDP, TCP) for ${server.origins.join(' ')}`);
+  if (options.mainline !== undefined) {
+    const nodes = options.mainline.bootstrap?.join(' ') ?? 'the usual first nodes';
+    console.error(`what is not there is looked for in the DHT, by ${nodes}`);
+    if (options.mainline.publish === true) console.error('what is put is published in the DHT, too');
+  }
   if (typeof options.store === 'object' && 'file' in options.store)
     console.error(`records in ${options.store.file}`);
   if (server.metricsAddr !== undefined) console.error(`metrics at http://${server.metricsAddr.text}/metrics`);

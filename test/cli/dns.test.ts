@@ -91,6 +91,17 @@ eviction = "1d 12h"
     });
   });
 
+  test('the DHT is asked when it is switched on, and given to when that is said, too', () => {
+    const mainline = (toml: string): unknown => parse(`[mainline]\n${toml}`).mainline;
+    expect(mainline('enabled = false\npublish = true')).toBeUndefined();
+    expect(mainline('enabled = true')).toEqual({ publish: false });
+    expect(mainline('enabled = true\nbootstrap = []')).toEqual({ publish: false });
+    expect(mainline('enabled = true\nbootstrap = ["a.example:1", "192.0.2.1:2"]\npublish = true')).toEqual({
+      bootstrap: ['a.example:1', '192.0.2.1:2'],
+      publish: true,
+    });
+  });
+
   test('the environment says where records are', () => {
     expect(parse('data_dir = "data"', { IROH_DNS_DATA_DIR: '/srv' }).store).toEqual({
       file: '/srv/signed-packets.sqlite',
@@ -106,7 +117,11 @@ eviction = "1d 12h"
     ['no port', '[dns]\nport = 70000', /dns\.toml:2: dns\.port: /],
     ['no address', '[dns]\nbind_addr = "localhost"', /dns\.toml:2: dns\.bind_addr: expected an IP address$/],
     ['no authority', '[dns]\ndefault_soa = "a b"', /dns\.toml:2: dns\.default_soa: expected "primary/],
-    ['the DHT', '[mainline]\nenabled = true', /dns\.toml:2: mainline\.enabled: the DHT is not built in$/],
+    [
+      'no node of the DHT',
+      '[mainline]\nenabled = true\nbootstrap = ["[::1]:6881"]',
+      /dns\.toml:3: mainline\.bootstrap\S*: expected "host:port"/,
+    ],
     [
       'no duration',
       '[zone_store]\neviction = "soon"',

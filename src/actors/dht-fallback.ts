@@ -1,0 +1,144 @@
+/**
+ * Packets that a lookup server does not have, from the Mainline DHT (`iroh-dns-server/src/store.rs`). Who asks is kept waiting
+ * for a moment only, and nobody makes us ask again for minutes, whether there was something or not.
+ *
+ * @module
+ */
+import { toLatin1 } from '../base/bytes.ts';
+import type { Clock, Millis } from '../base/clock.ts';
+import { EndpointId } from '../base/endpoint-id.ts';
+import { DhtError, isIrohError } from '../base/errors.ts';
+import type { DnsServerMetrics } from '../dns/server/metrics.ts';
+import type { MainlineDht } from './mainline-dht.ts';
+import { WaitQueue } from './wait.ts';
+
+/** What was found, and that nothing was, counts for so long, ms; upstream `DHT_CACHE_TTL`, for what was found. */
+const CACHE_MS = 300_000;
+/** Keys of which that is known, some 1 kB each; the oldest ones go. */
+const MAX_CACHED = 32_768;
+/** Walks at a time, of some 50 datagrams each: anybody can ask for any key. */
+const MAX_WALKS = 64;
+/** A question is answered by then, ms: who asks asks again after some seconds. The walk goes on, for the next one. */
+const ANSWER_LIMIT_MS = 4_000;
+/** After something was found something newer is waited for, ms: nodes that lag behind answer as fast as others. */
+const SETTLE_MS = 1_000;
+
+/** A walk through the DHT, and those who wait for it. */
+interface Walk {
+  readonly changed: WaitQueue;
+  best: Uint8Array | undefined;
+  foundAt: Millis;
+  isDone: boolean;
+  error: unknown;
+}
+
+/** What it needs. */
+export interface DhtFallbackParts {
+  readonly dht: MainlineDht;
+  readonly clock: Clock;
+  readonly metrics: DnsServerMetrics;
+}
+
+/** Asks the DHT on behalf of others. Ends with its DHT client. */
+export class DhtFallback {
+  readonly #dht: MainlineDht;
+  readonly #clock: Clock;
+  readonly #metrics: DnsServerMetrics;
+  /** By the bytes of the key, the oldest first. */
+  readonly #cache = new Map<string, { readonly payload: Uint8Array | undefined; readonly until: Millis }>();
+  readonly #walks = new Map<string, Walk>();
+
+  constructor({ dht, clock, metrics }: DhtFallbackParts) {
+    this.#dht = dht;
+    this.#clock = clock;
+    this.#metrics = metrics;
+  }
+
+  /**
+   * @param key - 32 bytes.
+   * @returns signature, timestamp, DNS message; undefined when the DHT has nothing.
+   * @throws {DhtError} when that could not be found out.
+   */
+  async find(key: Uint8Array): Promise<Uint8Array | undefined> {
+    const name = toLatin1(key);
+    const cached = this.#cache.get(name);
+    if (cached !== undefined && this.#clock.now() < cached.until) {
+      this.#metrics.add('dht_lookup_cached');
+      return cached.payload;
+    }
+    const walk = this.#walks.get(name) ?? this.#start(name, key);
+    if (walk === undefined) return undefined;
+    await this.#settle(walk);
+    if (walk.best !== undefined) return walk.best;
+    if (walk.error !== undefined) throw walk.error;
+    if (!walk.isDone) throw new DhtError('DhtError.TimedOut', `nothing within ${ANSWER_LIMIT_MS} ms`);
+    return undefined;
+  }
+
+  /** Undefined for what is no key: nobody can have signed anything. @throws {DhtError} `Busy` */
+  #start(name: string, key: Uint8Array): Walk | undefined {
+    let id: EndpointId;
+    try {
+      id = EndpointId.fromBytes(key);
+    } catch {
+      return undefined;
+    }
+    if (this.#walks.size >= MAX_WALKS) {
+      this.#metrics.add('dht_lookup_dropped');
+      throw new DhtError('DhtError.Busy', `${MAX_WALKS} keys are being looked for`);
+    }
+    const walk: Walk = {
+      changed: new WaitQueue(this.#clock),
+      best: undefined,
+      foundAt: Infinity,
+      isDone: false,
+      error: undefined,
+    };
+    this.#walks.set(name, walk);
+    void this.#walk(walk, id, name);
+    return walk;
+  }
+
+  /** Never rejects. */
+  async #walk(walk: Walk, id: EndpointId, name: string): Promise<void> {
+    this.#metrics.add('dht_lookups');
+    try {
+      // Its own time limit ends it, or the end of the client.
+      for await (const packet of this.#dht.resolve(id, new AbortController().signal)) {
+        walk.best = packet.toRelayPayload();
+        if (walk.foundAt === Infinity) walk.foundAt = this.#clock.now();
+        walk.changed.wakeAll();
+      }
+      this.#remember(name, walk.best);
+      this.#metrics.add(walk.best === undefined ? 'dht_lookup_notfound' : 'dht_lookup_success');
+    } catch (error) {
+      walk.error = error;
+      this.#metrics.add('dht_lookup_error');
+    }
+    walk.isDone = true;
+    this.#walks.delete(name);
+    walk.changed.wakeAll();
+  }
+
+  async #settle(walk: Walk): Promise<void> {
+    const limit = this.#clock.now() + ANSWER_LIMIT_MS;
+    while (!walk.isDone) {
+      const timeoutMs = Math.min(limit, walk.foundAt + SETTLE_MS) - this.#clock.now();
+      if (timeoutMs <= 0) return;
+      try {
+        await walk.changed.wait({ timeoutMs });
+      } catch (error) {
+        if (!isIrohError(error, 'TimeoutError')) throw error;
+        return;
+      }
+    }
+  }
+
+  #remember(name: string, payload: Uint8Array | undefined): void {
+    this.#cache.delete(name);
+    this.#cache.set(name, { payload, until: this.#clock.now() + CACHE_MS });
+    if (this.#cache.size <= MAX_CACHED) return;
+    const [oldest] = this.#cache.keys();
+    this.#cache.delete(oldest!);
+  }
+}
