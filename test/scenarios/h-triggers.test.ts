@@ -15,7 +15,7 @@ import {
 import { MAX_RE_STUN_INTERVAL_MS, MIN_RE_STUN_INTERVAL_MS } from '../../src/machines/socket.ts';
 import type { DatagramTransport } from '../../src/transport/datagram.ts';
 import { NETWORK_DEBOUNCE_MS, NETWORK_LOOK_INTERVAL_MS } from '../../src/transport/network-monitor.ts';
-import { engineOf, simulated } from '../support/endpoints.ts';
+import { echo, engineOf, simulated } from '../support/endpoints.ts';
 import { RemoteRig } from '../support/remote-rig.ts';
 import { relayUrl, SocketRig } from '../support/socket-rig.ts';
 
@@ -254,5 +254,39 @@ test(
     sockets.at(-1)!.onNoRoute!();
     await place.sleep(NETWORK_DEBOUNCE_MS + 1);
     expect([sockets.length > 1, ips()]).toEqual([true, ['10.1.1.3']]);
+  }),
+);
+
+test(
+  'a path that falls silent makes the monitor look before its turn',
+  simulated(async (place) => {
+    const host = place.world.addHost('host', '10.1.1.1', {});
+    const inside = place.world.platformOf(host);
+    let looks = 0;
+    const server = await place.serve();
+    const client = await place.bind({
+      bind: ['0.0.0.0:0'],
+      platform: {
+        ...inside,
+        interfaceState: () => {
+          looks++;
+          return inside.interfaceState();
+        },
+      },
+    });
+    const { ours, theirs } = await place.dial(client, server, server.addr);
+    void echo(theirs);
+    await place.ask(ours);
+    /** How many looks there are before the next turn, from the moment of one. */
+    const early = async (): Promise<number> => {
+      for (const before = looks; looks === before;) await place.sleep(1);
+      const before = looks;
+      void place.ask(ours).catch(() => undefined);
+      await place.sleep(NETWORK_LOOK_INTERVAL_MS - 10);
+      return looks - before;
+    };
+    expect(await early()).toBe(0);
+    host.down.dropIf = () => true;
+    expect(await early()).toBeGreaterThan(0);
   }),
 );
