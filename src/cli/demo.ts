@@ -29,6 +29,7 @@ import {
   type RelayConfig,
 } from '../index.ts';
 import { RelayServer } from '../relay-server.ts';
+import { engineOf } from './engine.ts';
 import { FILE_ALPN, receiveFile, sendFile } from './file.ts';
 import { secretKeyOf } from './identity.ts';
 import { formatSize, say } from './progress.ts';
@@ -66,14 +67,26 @@ interface Servers {
   readonly origin: string;
 }
 
+/** What both processes are told. */
+interface Setting extends Servers {
+  /** Name of the engine of both; undefined: our own. */
+  readonly engine: string | undefined;
+}
+
 /** The answering process: publishes itself, and says its id; echoes one stream; gives back the file that comes on another. */
-async function answer(folder: string, { relay, pkarrUrl }: Servers): Promise<void> {
+async function answer(folder: string, { relay, pkarrUrl, engine }: Setting): Promise<void> {
   const endpoint = await Endpoint.bind({
     preset: 'minimal',
     alpns: [FILE_ALPN],
     relay: [relayAt(relay)],
-    // Publishes the relay. The direct addresses are for the two to find out.
-    lookup: (host) => new PkarrPublisher({ ...host, url: pkarrUrl }),
+    engine: engineOf(engine),
+    // Publishes the relay. The direct addresses are for the two to find out, if the engine can.
+    lookup: (host) =>
+      new PkarrPublisher({
+        ...host,
+        url: pkarrUrl,
+        ...(engine !== undefined && { filter: (addrs) => addrs }),
+      }),
   });
   // Whoever dials by the relay alone finds us once we are there.
   await endpoint.online({ timeoutMs: STEP_LIMIT_MS });
@@ -134,7 +147,7 @@ class Pulse {
 interface Story {
   /** Whom to dial; nothing else is known of it. */
   readonly id: string;
-  readonly servers: Servers;
+  readonly setting: Setting;
   /** What goes there and back. */
   readonly path: string;
   readonly folder: string;
@@ -157,18 +170,29 @@ function lookups({ pkarrUrl, dnsServers, origin }: Servers, timeline: Timeline):
 }
 
 /** The dialling process: sends a file, gets it back, loses the direct path meanwhile. */
-async function dial({ id, servers, path, folder, timeline }: Story): Promise<void> {
+async function dial({ id, setting, path, folder, timeline }: Story): Promise<void> {
   const udp = new UdpSwitch();
-  const services = lookups(servers, timeline);
+  const services = lookups(setting, timeline);
   const endpoint = await Endpoint.bind({
     preset: 'minimal',
     secretKey: secretKeyOf({}),
-    relay: [relayAt(servers.relay)],
+    relay: [relayAt(setting.relay)],
+    engine: engineOf(setting.engine),
     lookup: services,
     platform: udp.platform,
     inspect: timeline.recorder.inspect,
   });
+  // Where addresses have to be published the first flight would find them, and nothing be seen of a relay.
+  const isPublished = !endpoint.capabilities.natTraversal;
+  if (isPublished)
+    note(timeline, 'UDP is blocked at first: this engine knows direct addresses from the start');
+  udp.isOn = !isPublished;
   const connection = await endpoint.connect(id, FILE_ALPN, { timeoutMs: STEP_LIMIT_MS });
+  if (isPublished) {
+    await timeline.until('relayed', STEP_LIMIT_MS);
+    note(timeline, 'UDP works');
+    udp.isOn = true;
+  }
   const pulse = new Pulse(await connection.openBi());
   await timeline.until('direct', STEP_LIMIT_MS);
 
@@ -227,7 +251,7 @@ async function dial({ id, servers, path, folder, timeline }: Story): Promise<voi
     ['packets', `${count(stats.sentPackets)} sent, ${count(stats.receivedPackets)} received`],
     ['lost', `${count(stats.lostPackets)} of those sent (${share} %)`],
     ['path', `${formatRemoteAddr(direct.remoteAddr)}, ${direct.stats.mtu} bytes per datagram`],
-    ['relay', `${servers.relay} carried ${formatSize(relayedBytes)}`],
+    ['relay', `${setting.relay} carried ${formatSize(relayedBytes)}`],
   ]);
   if (!isEqual) process.exitCode = 1;
 }
@@ -286,9 +310,9 @@ async function within<T>(limitMs: number, promise: Promise<T>, otherwise: string
 }
 
 /** The answering process; it has a key of its own. */
-function startAnswering(folder: string, servers: Servers): ChildProcess {
+function startAnswering(folder: string, setting: Setting): ChildProcess {
   const { IROH_SECRET: _, ...env } = process.env;
-  return fork(fileURLToPath(import.meta.url), ['--answer', folder, JSON.stringify(servers)], { env });
+  return fork(fileURLToPath(import.meta.url), ['--answer', folder, JSON.stringify(setting)], { env });
 }
 
 interface Arguments {
@@ -296,23 +320,26 @@ interface Arguments {
   readonly file: string | undefined;
   /** Where the recording goes; none without. */
   readonly record: string | undefined;
+  readonly engine: string | undefined;
 }
 
 /** @throws {UserError} */
 function readArguments(): Arguments {
   try {
     const { values, positionals } = parseArgs({
-      options: { record: { type: 'string' } },
+      options: { record: { type: 'string' }, engine: { type: 'string' } },
       allowPositionals: true,
     });
-    return { file: positionals[0], record: values.record };
+    return { file: positionals[0], record: values.record, engine: values.engine };
   } catch (error) {
-    throw new UserError(`${(error as Error).message}\nusage: npm run demo -- [--record FILE] [FILE]`, error);
+    const usage = 'npm run demo -- [--engine quiche] [--record FILE] [FILE]';
+    throw new UserError(`${(error as Error).message}\nusage: ${usage}`, error);
   }
 }
 
 async function main(): Promise<void> {
-  const { file, record } = readArguments();
+  const { file, record, engine } = readArguments();
+  engineOf(engine);
   const folder = mkdtempSync(join(tmpdir(), 'iroh-ts-demo-'));
   let relayServer: RelayServer | undefined;
   let lookupServer: DnsServer | undefined;
@@ -335,13 +362,14 @@ async function main(): Promise<void> {
     const published = new Promise<EndpointId>((resolve) => (onPublish = resolve));
     relayServer = await RelayServer.listen();
     lookupServer = await DnsServer.listen({ onPublish });
-    const servers: Servers = {
+    const setting: Setting = {
+      engine,
       relay: relayServer.url.href,
       pkarrUrl: lookupServer.pkarrUrl,
       dnsServers: lookupServer.dnsAddrs.map(({ text }) => text),
       origin: lookupServer.origins[0]!,
     };
-    child = startAnswering(folder, servers);
+    child = startAnswering(folder, setting);
     const ended = new Promise<number | null>((resolve) => child!.once('exit', resolve));
     const id = await firstMessage(child);
     await within(STEP_LIMIT_MS, published, 'the other process does not publish itself');
@@ -354,7 +382,7 @@ async function main(): Promise<void> {
       ].join('\n'),
     );
     timeline = new Timeline((change) => say(formatChange(change)));
-    await dial({ id, servers, path, folder, timeline });
+    await dial({ id, setting, path, folder, timeline });
     if ((await ended) !== 0) process.exitCode = 1;
   } finally {
     child?.kill();
@@ -369,7 +397,7 @@ async function main(): Promise<void> {
 }
 
 const [, , role, ...rest] = process.argv;
-const run = role === '--answer' ? answer(rest[0]!, JSON.parse(rest[1]!) as Servers) : main();
+const run = role === '--answer' ? answer(rest[0]!, JSON.parse(rest[1]!) as Setting) : main();
 run.catch((error: unknown) => {
   console.error(error instanceof UserError ? error.message : error);
   process.exitCode = 1;

@@ -185,6 +185,16 @@ test('Ctrl-C ends it, and what it started and wrote', async () => {
   expect(readdirSync(temporary).filter((name) => name.startsWith('iroh-ts-demo-'))).toEqual([]);
 });
 
+test('--engine quiche: relayed, direct, relayed, direct again, by migration', async () => {
+  const program = runNode([DEMO, '--engine', 'quiche', join(folder, 'payload')], { cwd: folder });
+  const { code: ended, stdout: text } = await program.ended();
+  const ways = [...text.matchAll(/ s {2}\w+ +→ (\w+)/g)].map(([, to]) => to);
+  expect([ended, ways]).toEqual([0, ['relayed', 'direct', 'relayed', 'direct', 'none']]);
+  expect(text).toMatch(/^│ checksum +│ equal/m);
+  const wrong = await runNode([DEMO, '--engine', 'bogus']).ended();
+  expect([wrong.code, wrong.stderr]).toEqual([1, 'no engine "bogus": iroh-ts or quiche\n']);
+}, 60_000);
+
 test('a wrong option and a file that is not there are told in a line', async () => {
   const wrong = await runNode([DEMO, '--bogus']).ended();
   expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('usage: npm run demo')]);
