@@ -6,11 +6,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use iroh::{
     EndpointAddr, EndpointId, RelayConfig, RelayMap, RelayMode, RelayUrl, SecretKey, TransportAddr,
-    address_lookup::{DnsAddressLookup, PkarrPublisher, PkarrResolver},
+    address_lookup::{AddrFilter, DnsAddressLookup, PkarrPublisher, PkarrResolver},
     dns::DnsResolver,
     endpoint::{Builder, QuicTransportConfig, presets},
     tls::CaTlsConfig,
 };
+use iroh_mainline_address_lookup::DhtAddressLookup;
+use iroh_mdns_address_lookup::MdnsAddressLookup;
+use n0_mainline::DhtBuilder;
 use noq::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt, congestion};
 use rustls::{crypto::CryptoProvider, pki_types::CertificateDer};
 
@@ -231,6 +234,16 @@ pub fn iroh_builder(command: &Command) -> Result<Builder> {
     }
     if let Some(addr) = lookup.opt_text("nameserver")? {
         builder = builder.dns_resolver(DnsResolver::with_nameserver(addr.parse()?));
+    }
+    if command.flag("mdns", false) {
+        builder = builder.address_lookup(MdnsAddressLookup::builder());
+    }
+    if command.has("dht") {
+        let mut dht = DhtBuilder::default();
+        dht.bootstrap(&command.nested("dht")?.strings("bootstrap")?);
+        // Direct addresses too; by default only relays are published there.
+        let lookup = DhtAddressLookup::builder().dht_builder(dht).addr_filter(AddrFilter::unfiltered());
+        builder = builder.address_lookup(lookup);
     }
     Ok(builder)
 }

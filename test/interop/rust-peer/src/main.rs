@@ -7,6 +7,7 @@
 mod config;
 mod connections;
 mod endpoints;
+mod lookups;
 mod paths;
 mod peer;
 mod raw_keys;
@@ -77,6 +78,9 @@ async fn run(peer: &Arc<Peer>, command: &Command) -> Result<Value> {
         return result;
     }
     if let Some(result) = relays::run(peer, name, command).await {
+        return result;
+    }
+    if let Some(result) = lookups::run(peer, name, command).await {
         return result;
     }
     match name {

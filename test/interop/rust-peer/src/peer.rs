@@ -74,6 +74,7 @@ struct Tables {
     early: HashMap<u64, noq::ZeroRttAccepted>,
     streams: HashMap<u64, Stream>,
     relays: HashMap<u64, iroh_relay::server::Server>,
+    lookups: HashMap<u64, iroh_dns_server::Server>,
 }
 
 pub struct Peer {
@@ -172,6 +173,16 @@ impl Peer {
 
     pub fn with_relay<T>(&self, handle: u64, read: impl FnOnce(&iroh_relay::server::Server) -> T) -> Result<T> {
         self.tables.lock().unwrap().relays.get(&handle).map(read).with_context(|| format!("no relay {handle}"))
+    }
+
+    pub fn add_lookup(&self, server: iroh_dns_server::Server) -> u64 {
+        let handle = self.handle();
+        self.tables.lock().unwrap().lookups.insert(handle, server);
+        handle
+    }
+
+    pub fn take_lookup(&self, handle: u64) -> Result<iroh_dns_server::Server> {
+        self.tables.lock().unwrap().lookups.remove(&handle).with_context(|| format!("no lookup server {handle}"))
     }
 
     /// Forgets a handle of any kind, which is what dropping the Rust value does.
