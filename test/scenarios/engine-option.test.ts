@@ -49,6 +49,45 @@ describe('the engine of an endpoint', () => {
   });
 });
 
+describe('what an engine lacks is not asked of it', () => {
+  test(
+    'addressDiscovery: relays are found by HTTPS alone, and reports say nothing of UDP',
+    simulated(async (place) => {
+      const site = await place.addRelay();
+      const endpoint = await place.bind({
+        ...place.using(site),
+        engine: limitedEngine({ addressDiscovery: false }),
+      });
+      await place.online(endpoint);
+      const { netReport } = endpoint;
+      expect(netReport?.latencies.map(({ kind }) => kind)).toEqual(['https']);
+      expect([netReport?.udpV4, netReport?.globalV4, netReport?.preferredRelay?.href]).toEqual([
+        false,
+        undefined,
+        site.relay.url.href,
+      ]);
+      expect(endpoint.addr.addrs.map(({ type }) => type).sort()).toEqual(['ip', 'relay']);
+    }),
+  );
+
+  test(
+    'natTraversal: no hole is punched; the client knocks at a direct address as soon as it knows one',
+    simulated(async (place) => {
+      const site = await place.addRelay();
+      const engine = limitedEngine({ natTraversal: false });
+      const { client, server } = await place.relayedPair([site], { client: { engine }, server: { engine } });
+      const { ours, theirs } = await place.dial(client, server, place.relayAddrOf(server));
+      const ways = (): unknown[] =>
+        [ours, theirs].map(({ paths }) => paths.find(({ isSelected }) => isSelected)?.remoteAddr.type);
+      await place.sleep(70_000);
+      expect([ways(), client.metrics().value('holepunch_attempts')]).toEqual([['relay', 'relay'], 0]);
+      await place.dial(client, server, place.addrOf(server));
+      await place.sleep(1_000);
+      expect(ways()).toEqual(['ip', 'ip']);
+    }),
+  );
+});
+
 describe('proofs of keys', () => {
   const PROOFS = {
     'raw keys': {},

@@ -2,9 +2,12 @@
 import { expect, test } from '@jest/globals';
 import { parseAddr } from '../../../src/base/socket-addr.ts';
 import {
+  decideProbe,
   decidePunch,
   HOLEPUNCH_ATTEMPTS_INTERVAL_MS,
+  MAX_PROBE_INTERVAL_MS,
   type Candidates,
+  type ProbeAttempt,
   type PunchAttempt,
 } from '../../../src/machines/hole-punching.ts';
 
@@ -46,4 +49,21 @@ test('a round that comes too early is put off to the end of the interval', () =>
     type: 'later',
     delayMs: HOLEPUNCH_ATTEMPTS_INTERVAL_MS - 1_500,
   });
+});
+
+test('without NAT traversal known addresses are probed: at once when one is new, else after 5 s, 10 s, up to a minute', () => {
+  expect(decideProbe([], undefined, 0)).toEqual({ type: 'wait' });
+  expect(decideProbe([a!], undefined, 0)).toEqual({ type: 'now' });
+  const last = (repeats: number): ProbeAttempt => ({ remote: [a!], at: 1_000, repeats });
+  expect(decideProbe([a!, b!], last(0), 1_001)).toEqual({ type: 'now' });
+  for (const [repeats, delayMs] of [
+    [0, HOLEPUNCH_ATTEMPTS_INTERVAL_MS],
+    [1, 2 * HOLEPUNCH_ATTEMPTS_INTERVAL_MS],
+    [9, MAX_PROBE_INTERVAL_MS],
+  ] as const) {
+    expect(decideProbe([a!], last(repeats), 1_000)).toEqual({ type: 'later', delayMs });
+    expect(decideProbe([a!], last(repeats), 1_000 + delayMs)).toEqual({ type: 'now' });
+  }
+  // One that went is nothing new.
+  expect(decideProbe([a!], { remote: [a!, b!], at: 0, repeats: 0 }, 1)).toMatchObject({ type: 'later' });
 });
