@@ -129,7 +129,7 @@ export class CryptoLevels {
   discard(level: HandshakeLevel): void {
     level.keys = undefined;
     level.discarded = true;
-    // What an idle connection keeps counts a thousandfold; without keys nobody writes into these.
+    // What an idle connection keeps counts a thousandfold.
     level.space = DISCARDED.space;
     level.stream = DISCARDED.stream;
   }
@@ -143,8 +143,23 @@ export class CryptoLevels {
   }
 }
 
-/** Stands in for the state of discarded levels, of all connections. */
-const DISCARDED = { space: new PacketSpace('initial', 0), stream: new CryptoStream() };
+/** Takes nothing: shared by all connections, it must not carry bytes of one to another. */
+class DiscardedStream extends CryptoStream {
+  override write(): void {
+    // There are no keys to send it with.
+  }
+
+  override onFrameLost(): void {
+    // What was lost is not needed any more.
+  }
+
+  override handleFrame(): void {
+    // A repetition.
+  }
+}
+
+/** Stands in for the state of discarded levels, of all connections. Packets are numbered with keys only. */
+const DISCARDED = { space: new PacketSpace('initial', 0), stream: new DiscardedStream() };
 
 function level(name: 'initial' | 'handshake'): HandshakeLevel {
   return {

@@ -254,8 +254,7 @@ export class Multipath {
       cids.local.clear(core);
       core.cids.delete(path.id);
     }
-    core.paths.remove(path);
-    this.issueCids();
+    if (core.paths.remove(path)) this.issueCids();
     core.addressDiscovery.onPathDiscarded(path.id);
     core.gone.txDatagrams += path.udpTxDatagrams;
     core.gone.txBytes += path.udpTxBytes;

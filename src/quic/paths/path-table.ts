@@ -77,13 +77,17 @@ export class PathTable {
     this.list.sort((a, b) => a.id - b.id);
   }
 
-  /** Forgets a path's state; its id stays used. An id that the peer was still to be granted is granted. */
-  remove(path: Path): void {
+  /**
+   * Forgets a path's state; its id stays used.
+   * @returns true when an id that the peer was still to be granted is granted now.
+   */
+  remove(path: Path): boolean {
     this.#byId.delete(path.id);
     this.list.splice(this.list.indexOf(path), 1);
-    if (this.#owed === 0 || this.list.length - this.openCount() > MAX_LINGERING_PATHS) return;
+    if (this.#owed === 0 || this.list.length - this.openCount() > MAX_LINGERING_PATHS) return false;
     this.#owed--;
     this.#grant();
+    return true;
   }
 
   /** The id that the next path of this side gets: one above all that were used. */
