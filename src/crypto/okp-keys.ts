@@ -42,7 +42,8 @@ export function importPublicKey(curve: OkpCurve, publicKey: Uint8Array): KeyObje
 
 /** The 32 public bytes of a secret or public key. */
 export function exportPublicKey(key: KeyObject): Uint8Array {
-  const x = (key.type === 'private' ? createPublicKey(key) : key).export({ format: 'jwk' }).x!;
+  // A secret key has its public one with it; createPublicKey() would take twice as long.
+  const x = key.export({ format: 'jwk' }).x!;
   return new Uint8Array(Buffer.from(x, 'base64url'));
 }
 
