@@ -3,6 +3,7 @@
  * when the direct path swallows everything. Prints its figures; `IROH_TS_LAB_RUNS=20` measures that often instead of 7 times.
  */
 import { expect, test } from '@jest/globals';
+import { median, quantile, tell } from './figures.ts';
 import { Lab, type CableOptions } from './lab.ts';
 import { ALL_PAIRINGS, OWN_PAIRINGS, dialRelayed, waitDirect, withMeeting, type Pairing } from './pairs.ts';
 import { LabRelay, Peer } from './peers.ts';
@@ -19,20 +20,6 @@ const HOME: CableOptions = { delayMs: 20 };
 const REAL: Pairing = { client: 'iroh', server: 'iroh' };
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** The smallest value that at least `share` of all values do not exceed. */
-function quantile(values: readonly number[], share: number): number {
-  return values.toSorted((a, b) => a - b)[Math.ceil(share * values.length) - 1]!;
-}
-
-const median = (values: readonly number[]) => quantile(values, 0.5);
-
-function tell(what: string, { client, server }: Pairing, values: readonly number[]): void {
-  const all = values.map(Math.round).toSorted((a, b) => a - b);
-  console.log(
-    `${what}, ${client} dials ${server}: median ${median(all)} ms, p95 ${quantile(all, 0.95)} ms (${all.join(' ')})`,
-  );
-}
 
 /** Two processes behind routers of their own, which meet again and again. */
 class Couple {

@@ -145,21 +145,30 @@ class Card {
     return new Card(namespace, name, router, isDefault, host);
   }
 
-  async down(): Promise<void> {
-    await this.#namespace.ip(`link set ${this.#name} down`, `addr flush dev ${this.#name}`);
+  /** Commands of `ip` that take it down. */
+  get toDown(): string[] {
+    return [`link set ${this.#name} down`, `addr flush dev ${this.#name}`];
   }
 
-  /** Brings it up with its addresses and routes, as a DHCP client would. */
-  async up(): Promise<void> {
+  /** Commands that bring it up with its addresses and routes, as a DHCP client would. */
+  get toUp(): string[] {
     const { v4, v6 } = this.addrs;
     const { lanIpv4, lanIpv6 } = this.router;
-    await this.#namespace.ip(
+    return [
       `link set ${this.#name} up`,
       ...(v4 ? [`addr add ${v4}/24 dev ${this.#name}`] : []),
       ...(v4 && this.#isDefault ? [`route add default via ${lanIpv4}.1`] : []),
       ...(v6 ? [`addr add ${v6}/64 dev ${this.#name} nodad`] : []),
       ...(v6 && this.#isDefault ? [`route add ::/0 via ${lanIpv6}::1`] : []),
-    );
+    ];
+  }
+
+  async down(): Promise<void> {
+    await this.#namespace.ip(...this.toDown);
+  }
+
+  async up(): Promise<void> {
+    await this.#namespace.ip(...this.toUp);
   }
 
   async remove(): Promise<void> {
@@ -191,6 +200,7 @@ export class Device {
   readonly namespace: Namespace;
   #card: Card | undefined;
   #second: Card | undefined;
+  #spare: Card | undefined;
 
   constructor(namespace: Namespace) {
     this.namespace = namespace;
@@ -224,6 +234,19 @@ export class Device {
 
   linkUp(): Promise<void> {
     return this.#first.up();
+  }
+
+  /** Plugs a card in for {@link switchOver}; it stays down. */
+  async plugSpare(router: Router): Promise<void> {
+    this.#spare = await Card.plug(this.namespace, 'eth2', router, true, undefined);
+  }
+
+  /** From the card in use to the spare one, as a phone leaves its Wi-Fi: within some ms, and the next time back again. */
+  async switchOver(): Promise<void> {
+    const [from, to] = [this.#first, this.#spare];
+    if (to === undefined) throw new Error(`${this.namespace.name} has no spare card`);
+    [this.#card, this.#spare] = [to, from];
+    await this.namespace.ip(...from.toDown, ...to.toUp);
   }
 
   /** Plugs a second card in, which stays down. */

@@ -2,8 +2,16 @@
  * Scenarios J06–J08, J15, J16: a link goes down and comes up, a device moves to another network, the connection stays.
  */
 import { describe, test } from '@jest/globals';
-import type { Device, Families } from './lab.ts';
-import { ALL_PAIRINGS, OWN_PAIRINGS, expectRelayed, waitDirect, withMeeting, type Pairing } from './pairs.ts';
+import type { Families } from './lab.ts';
+import {
+  ALL_PAIRINGS,
+  OWN_PAIRINGS,
+  expectRelayed,
+  seenAs,
+  waitDirect,
+  withMeeting,
+  type Pairing,
+} from './pairs.ts';
 
 const OUTAGE_MS = 5000;
 const FAMILIES: readonly Families[] = ['v4', 'v6', 'dual'];
@@ -17,11 +25,6 @@ function tell(id: string, { client, server }: Pairing, text: string): void {
 }
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** How others see the addresses of a device behind a moderate router. */
-function seenAs({ router, addrs }: Device): string[] {
-  return [...(router.publicIpv4 ? [`${router.publicIpv4}:`] : []), ...(addrs.v6 ? [`[${addrs.v6}]:`] : [])];
-}
 
 async function outage(id: string, pairing: Pairing, side: 'client' | 'server'): Promise<void> {
   await withMeeting(

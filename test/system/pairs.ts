@@ -76,3 +76,8 @@ export async function waitDirect(links: readonly [Link, Link], timeoutMs: number
 export async function expectRelayed(links: readonly [Link, Link]): Promise<void> {
   for (const link of links) expect((await link.selected())?.kind).toBe('relay');
 }
+
+/** How others see the addresses of a device behind a moderate router. */
+export function seenAs({ router, addrs }: Device): string[] {
+  return [...(router.publicIpv4 ? [`${router.publicIpv4}:`] : []), ...(addrs.v6 ? [`[${addrs.v6}]:`] : [])];
+}

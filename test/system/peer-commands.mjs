@@ -12,6 +12,9 @@ const ALPN = 'iroh-ts/system/0';
 const PING_BYTES = 64;
 const BEAT_BYTES = 8;
 
+/** The same in all processes of the machine, ms. */
+const now = () => Number(process.hrtime.bigint()) / 1e6;
+
 function within(promise, ms, what) {
   let timer;
   const late = new Promise((_, reject) => {
@@ -73,6 +76,11 @@ class Tracked {
       clearInterval(poll);
     });
   }
+}
+
+function noteBeat(tracked) {
+  tracked.beats.push(now());
+  tracked.onBeat?.();
 }
 
 async function readAll(bi) {
@@ -186,18 +194,36 @@ export function servePeer(adapter) {
       }, intervalMs);
       void (async () => {
         for (let chunk = await bi.read(); chunk.length > 0; chunk = await bi.read())
-          tracked.beats.push(performance.now());
+          noteBeat(tracked);
       })().catch(() => undefined);
     },
 
     mark({ connection }) {
-      connections[connection].beats = [performance.now()];
+      connections[connection].beats = [now()];
+    },
+
+    /** Waits for the first beat that came back after `at`, a time of `process.hrtime`; ms from then. */
+    beatAfter({ connection, at, timeoutMs }) {
+      const tracked = connections[connection];
+      const found = new Promise((resolve) => {
+        const look = () => {
+          const beat = tracked.beats.find((time) => time >= at);
+          if (beat === undefined) return false;
+          resolve({ ms: beat - at });
+          return true;
+        };
+        tracked.onBeat = () => {
+          if (look()) tracked.onBeat = undefined;
+        };
+        tracked.onBeat();
+      });
+      return within(found, timeoutMs, () => 'a beat');
     },
 
     /** The longest silence since `mark`, ms. */
     gap({ connection }) {
       const { beats } = connections[connection];
-      const times = [...beats, performance.now()];
+      const times = [...beats, now()];
       return {
         ms: Math.max(...times.slice(1).map((time, index) => time - times[index])),
         count: beats.length,

@@ -36,10 +36,11 @@ function wrapConnection(connection) {
 }
 
 servePeer({
-  async bind({ relays, quicPort, roots, alpn }) {
+  async bind({ relays, quicPort, roots, alpn, portMapper }) {
     const endpoint = await Endpoint.bind({
       preset: 'minimal',
       alpns: [alpn],
+      portMapper,
       relay: relays.map((url) => ({ url, quicPort: quicPort ?? false })),
       tls: roots && { roots: roots.map(toPem) },
     });

@@ -94,6 +94,11 @@ export class Link {
     await this.#call('mark');
   }
 
+  /** How long after `at`, a time of `process.hrtime` in ms, the first beat came back, ms. @throws {Error} after `timeoutMs`. */
+  async beatAfter(at: number, timeoutMs: number): Promise<number> {
+    return (await this.#call<{ ms: number }>('beatAfter', { at, timeoutMs })).ms;
+  }
+
   /** The longest time between two beats since {@link mark}, ms. */
   async gap(): Promise<{ ms: number; count: number }> {
     return this.#call('gap');
@@ -164,6 +169,12 @@ export class LabRelay {
   }
 }
 
+/** What else an endpoint is told. */
+export interface PeerOptions {
+  /** Has the router open a port. Real iroh always asks. */
+  readonly portMapper?: boolean;
+}
+
 /** An endpoint on a device. A process may have several endpoints, one after the other. */
 export class Peer {
   readonly device: Device;
@@ -194,8 +205,8 @@ export class Peer {
   }
 
   /** Another endpoint in the same process. */
-  again(): Promise<Peer> {
-    return Peer.#bind(this.device, this.implementation, this.#child, this.#relay);
+  again(options: PeerOptions = {}): Promise<Peer> {
+    return Peer.#bind(this.device, this.implementation, this.#child, this.#relay, options);
   }
 
   static async #bind(
@@ -203,9 +214,11 @@ export class Peer {
     implementation: Implementation,
     child: Child,
     relay: LabRelay,
+    options: PeerOptions = {},
   ): Promise<Peer> {
     const bound = await child.call<{ endpoint: number; id: string }>('bind', {
       ...relay.fields,
+      ...options,
     });
     const peer = new Peer(device, implementation, child, relay, bound);
     await child.call('online', { endpoint: bound.endpoint, timeoutMs: SETUP_WAIT_MS });
