@@ -1,9 +1,9 @@
 /** Dialling and accepting: who may talk to whom, and in which protocol. */
 import { describe, expect, test } from '@jest/globals';
 import { utf8 } from '../../src/base/bytes.ts';
-import { EndpointAddr, parseAddr, SecretKey, type Connection } from '../../src/index.ts';
+import { EndpointAddr, parseAddr, SecretKey, type Connection, type Endpoint } from '../../src/index.ts';
 import { endpointIdFromTlsName, endpointTlsName } from '../../src/tls/endpoint-name.ts';
-import { ALPN, endOf, engineOf, failure, onLoopback, simulated, WAIT } from '../support/endpoints.ts';
+import { ALPN, echo, endOf, engineOf, failure, onLoopback, simulated, WAIT } from '../support/endpoints.ts';
 
 /** RFC 9001 §4.8: alert no_application_protocol (RFC 7301 §3.2). */
 const NO_APPLICATION_PROTOCOL = BigInt(0x100 + 120);
@@ -434,6 +434,47 @@ describe('a dial that fails', () => {
       await expect(client.connect(place.addrOf(server), ALPN)).rejects.toMatchObject({
         code: 'ConnectError.EndpointClosed',
       });
+    }),
+  );
+});
+
+describe('dialling again', () => {
+  test(
+    'B07: 32 servers, each dialled twice: the second round takes no longer',
+    simulated(async (place) => {
+      const client = await place.bind();
+      const servers: Endpoint[] = [];
+      for (let i = 0; i < 32; i++) servers.push(await place.serve());
+      const round = async (): Promise<number> => {
+        const start = place.clock.now();
+        for (const server of servers) (await place.dial(client, server)).ours.close();
+        return place.clock.now() - start;
+      };
+      const first = await round();
+      const second = await round();
+      expect(second).toBeLessThanOrEqual(first);
+      // One and a half round trips of 40 ms for each: until the server has heard that the client knows it.
+      expect(first).toBeLessThanOrEqual(32 * 60);
+    }),
+  );
+
+  test(
+    'B09: a server that was started anew with its key is reached by who knew the old one',
+    simulated(async (place) => {
+      const site = await place.addRelay();
+      const secretKey = SecretKey.fromBytes(new Uint8Array(32).fill(7));
+      const client = await place.bind(place.using(site));
+      for (let start = 0; start < 3; start++) {
+        const server = await place.serve({ ...place.using(site), secretKey });
+        await place.online(client, server);
+        const { ours, theirs } = await place.dial(client, server, place.relayAddrOf(server));
+        void echo(theirs);
+        await place.ask(ours);
+        expect(ours.remoteId).toEqual(secretKey.publicKey);
+        // With a connection that the old one ends, and with one that it leaves behind.
+        if (start === 0) await server.close();
+        else place.hostOf(server).isUp = false;
+      }
     }),
   );
 });
