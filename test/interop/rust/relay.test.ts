@@ -390,6 +390,17 @@ describe('address discovery', () => {
       return report?.includes(`global_v4: Some(${their.socket})`) === true;
     });
   });
+
+  test('H01, H11: a real endpoint measures our relay over QUIC and HTTPS, and takes it for its home', async () => {
+    const relay = await listen();
+    const their = await theirOn(relay);
+    const url = `RelayUrl("${relay.url.href}")`;
+    await eventually(async () => {
+      const { report } = await their.call<{ report: string | null }>('netReport');
+      const wanted = ['udp_v4: true', `preferred_relay: Some(${url})`, `ipv4: {${url}: `, `https: {${url}: `];
+      return report !== null && wanted.every((part) => report.includes(part));
+    });
+  });
 });
 
 test('D02: two real endpoints meet on our relay and go on directly', async () => {
