@@ -88,6 +88,9 @@ async function answer(folder: string, { relay, pkarrUrl, engine }: Setting): Pro
         ...(engine !== undefined && { filter: (addrs) => addrs }),
       }),
   });
+  // Who started us is gone: nobody will dial.
+  const giveUp = (): void => process.exit(1);
+  process.once('disconnect', giveUp);
   // Whoever dials by the relay alone finds us once we are there.
   await endpoint.online({ timeoutMs: STEP_LIMIT_MS });
   process.send?.(endpoint.id.toString());
@@ -103,6 +106,7 @@ async function answer(folder: string, { relay, pkarrUrl, engine }: Setting): Pro
   await connection.closed;
   await echoing;
   await endpoint.close();
+  process.off('disconnect', giveUp);
   process.disconnect?.();
 }
 
