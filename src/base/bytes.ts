@@ -287,12 +287,21 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
   return difference === 0;
 }
 
-const HEX: readonly string[] = Array.from({ length: 256 }, (_, i) => i.toString(16).padStart(2, '0'));
+const HEX_DIGITS = new TextEncoder().encode('0123456789abcdef');
+/** Characters per call: arguments lie on the stack. */
+const HEX_PIECE = 4_096;
 
-/** Lower-case hex. */
+/** Lower-case hex. In one piece: a string that grows by two characters is a chain of small ones for as long as it lives. */
 export function toHex(bytes: Uint8Array): string {
+  const characters = new Uint8Array(2 * bytes.length);
+  for (let i = 0; i < bytes.length; i++) {
+    characters[2 * i] = HEX_DIGITS[bytes[i]! >>> 4]!;
+    characters[2 * i + 1] = HEX_DIGITS[bytes[i]! & 0x0f]!;
+  }
+  if (characters.length <= HEX_PIECE) return toLatin1(characters);
   let text = '';
-  for (const byte of bytes) text += HEX[byte]!;
+  for (let at = 0; at < characters.length; at += HEX_PIECE)
+    text += toLatin1(characters.subarray(at, at + HEX_PIECE));
   return text;
 }
 

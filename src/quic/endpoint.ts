@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { toHex, toLatin1 } from '../base/bytes.ts';
+import { toLatin1 } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import { LazySet } from '../base/lazy-collections.ts';
 import { randomBytes, type Rng } from '../base/rng.ts';
@@ -266,7 +266,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
       const found = this.#cids.find(invariant.dcid, 0);
       if (found !== undefined) return this.#deliver(found.connection, datagram, now);
     }
-    const route = toHex(invariant.dcid);
+    const route = toLatin1(invariant.dcid);
     const known = this.#incoming.find(route);
     if (known instanceof PendingIncoming) return this.#incoming.keep(known, datagram, invariant.version);
     if (known !== undefined) return this.#deliver(known, datagram, now);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { toHex } from '../base/bytes.ts';
+import { toLatin1 } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import { randomBytes, type Rng } from '../base/rng.ts';
 import type { ServerSession, SessionStore } from './session.ts';
@@ -16,7 +16,7 @@ export const TICKET_BYTES = 32;
 
 /** Sessions of one process, lost with it. */
 export class MemorySessionStore implements SessionStore {
-  /** By ticket in hex; oldest first. */
+  /** By ticket, one character for each byte; oldest first. */
   readonly #sessions = new Map<string, ServerSession>();
 
   /** Sessions held, expired ones among them. */
@@ -32,14 +32,14 @@ export class MemorySessionStore implements SessionStore {
       }
     }
     const ticket = randomBytes(rng, TICKET_BYTES);
-    this.#sessions.set(toHex(ticket), session);
+    this.#sessions.set(toLatin1(ticket), session);
     return ticket;
   }
 
   take(ticket: Uint8Array, wallNow: Millis): ServerSession | undefined {
     // A ticket of another length is somebody else's: do not spend time on spelling it.
     if (ticket.length !== TICKET_BYTES) return undefined;
-    const key = toHex(ticket);
+    const key = toLatin1(ticket);
     const session = this.#sessions.get(key);
     if (session === undefined) return undefined;
     this.#sessions.delete(key);
