@@ -73,6 +73,8 @@ export class RemotePaths {
   readonly #direct = new WeakSet<ConnectionActor>();
   /** Wanted, and not opened for lack of ids. */
   readonly #blocked = new Map<Addr, PathTuple>();
+  /** A connection could not move to the selected path for lack of ids. */
+  #isMoveBlocked = false;
   #selected: PathCandidate | undefined;
 
   constructor(options: RemotePathsOptions) {
@@ -186,11 +188,14 @@ export class RemotePaths {
     return best;
   }
 
-  /** Opens what could not be opened before. */
+  /** Opens what could not be opened before, and has data go where it could not. */
   retryBlocked(): void {
     const blocked = [...this.#blocked.values()];
     this.#blocked.clear();
     for (const tuple of blocked) for (const connection of this.#connections) this.#open(connection, tuple);
+    if (!this.#isMoveBlocked) return;
+    this.#isMoveBlocked = false;
+    this.select('tick');
   }
 
   /** Opens paths to where the peer is heard to be only now. */
@@ -325,7 +330,14 @@ export class RemotePaths {
   }
 
   #setStatus({ quic }: ConnectionActor, id: PathId, isSelected: boolean): void {
-    ignoringPathErrors(() => void quic.setPathStatus(id, isSelected ? 'available' : 'backup'));
+    ignoringPathErrors(
+      () => void quic.setPathStatus(id, isSelected ? 'available' : 'backup'),
+      (code) => {
+        if (!isForLackOfIds(code)) return;
+        this.#isMoveBlocked = true;
+        this.#options.onOpenBlocked();
+      },
+    );
   }
 
   #close({ quic }: ConnectionActor, id: PathId): void {
@@ -348,7 +360,7 @@ export class RemotePaths {
       connection.wake();
     } catch (error) {
       if (!(error instanceof PathError)) throw error;
-      if (error.code !== 'remoteCidsExhausted' && error.code !== 'maxPathIdReached') {
+      if (!isForLackOfIds(error.code)) {
         this.#options.log(() => `a path could not be opened: ${error.message}`);
         return;
       }
@@ -371,10 +383,15 @@ function countOf(kind: PathCandidate['kind'], what: 'added' | 'removed'): Metric
 }
 
 /** The engine may have given a path up a moment ago. */
-function ignoringPathErrors(call: () => void): void {
+function ignoringPathErrors(call: () => void, onError?: (code: PathError['code']) => void): void {
   try {
     call();
   } catch (error) {
     if (!(error instanceof PathError)) throw error;
+    onError?.(error.code);
   }
+}
+
+function isForLackOfIds(code: PathError['code']): boolean {
+  return code === 'remoteCidsExhausted' || code === 'maxPathIdReached';
 }

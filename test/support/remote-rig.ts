@@ -59,6 +59,8 @@ export class ScriptedConnection {
   readonly localNat = new Set<Addr>();
   /** How opening a path is refused; undefined: it is not. */
   refuses: PathError['code'] | undefined;
+  /** How it is refused that data goes another way. */
+  refusesMove: PathError['code'] | undefined;
   /** How a round is refused. */
   refusesRound: NatTraversalError['code'] | undefined;
   hasEventsEnded = false;
@@ -106,6 +108,8 @@ export class ScriptedConnection {
         const path = this.#table.get(id);
         if (path === undefined) throw new PathError('closedPath', `no path ${id}`);
         const before = path.status;
+        if (status === 'available' && this.refusesMove !== undefined)
+          throw new PathError(this.refusesMove, 'not now');
         path.status = status;
         return before;
       },

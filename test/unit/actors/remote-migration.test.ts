@@ -139,6 +139,20 @@ describe('a client', () => {
     expect(opens(direct)).toEqual([]);
   });
 
+  test('a move for which there is no connection id is made once there is one', async () => {
+    const rig = makeRig();
+    const connection = await dialRelayed(rig, V4);
+    connection.refusesMove = 'remoteCidsExhausted';
+    await rig.run(0);
+    connection.validateAll();
+    await tell(rig, connection);
+    await rig.run(1_000);
+    expect(statuses(connection)).toEqual(['0 backup', '1 backup']);
+    connection.refusesMove = undefined;
+    await rig.run(334);
+    expect([rig.selected, ...statuses(connection)]).toEqual(['direct', '0 backup', '1 available']);
+  });
+
   test('a path without connection ids is opened once there are some', async () => {
     const rig = makeRig();
     rig.onConnection = (each) => (each.refuses = 'remoteCidsExhausted');
