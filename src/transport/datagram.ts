@@ -52,6 +52,7 @@ export interface MulticastTransport {
 
 /** How a socket in a multicast group is asked for. */
 export interface MulticastRequest {
+  /** Its address and port. */
   readonly group: Addr;
   /** Routers that a datagram may pass. */
   readonly ttl: number;
