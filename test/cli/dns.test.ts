@@ -194,37 +194,41 @@ bind_addr = "127.0.0.1:0"
     expect(new Uint8Array(await got.arrayBuffer())).toEqual(body);
   });
 
-  test(`killed during ${KILL_PUTS} puts, it has all that it acknowledged`, async () => {
-    const first = await run();
-    const packets = Array.from({ length: KILL_PUTS }, newPacket);
-    const acknowledged: SignedPacket[] = [];
-    const queue = [...packets];
-    const worker = async (): Promise<void> => {
-      for (let packet = queue.pop(); packet !== undefined; packet = queue.pop()) {
-        const url = `${first.url}/${packet.id.toZ32()}`;
-        const body = new Uint8Array(packet.toRelayPayload());
-        const status = await fetch(url, { method: 'PUT', body }).then(
-          (response) => response.status,
-          () => undefined,
-        );
-        if (status === 204) acknowledged.push(packet);
-        // In the middle of things: others are under way.
-        if (acknowledged.length === KILL_PUTS >> 1) first.program.kill('SIGKILL');
+  test(
+    `killed during ${KILL_PUTS} puts, it has all that it acknowledged`,
+    async () => {
+      const first = await run();
+      const packets = Array.from({ length: KILL_PUTS }, newPacket);
+      const acknowledged: SignedPacket[] = [];
+      const queue = [...packets];
+      const worker = async (): Promise<void> => {
+        for (let packet = queue.pop(); packet !== undefined; packet = queue.pop()) {
+          const url = `${first.url}/${packet.id.toZ32()}`;
+          const body = new Uint8Array(packet.toRelayPayload());
+          const status = await fetch(url, { method: 'PUT', body }).then(
+            (response) => response.status,
+            () => undefined,
+          );
+          if (status === 204) acknowledged.push(packet);
+          // In the middle of things: others are under way.
+          if (acknowledged.length === KILL_PUTS >> 1) first.program.kill('SIGKILL');
+        }
+      };
+      await Promise.all(Array.from({ length: 16 }, worker));
+      await first.program.ended();
+      expect(acknowledged.length).toBeGreaterThanOrEqual(KILL_PUTS >> 1);
+      expect(acknowledged.length).toBeLessThan(KILL_PUTS);
+      const second = await run();
+      const lost: string[] = [];
+      for (const packet of acknowledged) {
+        const response = await fetch(`${second.url}/${packet.id.toZ32()}`);
+        const got = new Uint8Array(await response.arrayBuffer());
+        if (!equalBytes(got, packet.toRelayPayload())) lost.push(packet.id.toString());
       }
-    };
-    await Promise.all(Array.from({ length: 16 }, worker));
-    await first.program.ended();
-    expect(acknowledged.length).toBeGreaterThanOrEqual(KILL_PUTS >> 1);
-    expect(acknowledged.length).toBeLessThan(KILL_PUTS);
-    const second = await run();
-    const lost: string[] = [];
-    for (const packet of acknowledged) {
-      const response = await fetch(`${second.url}/${packet.id.toZ32()}`);
-      const got = new Uint8Array(await response.arrayBuffer());
-      if (!equalBytes(got, packet.toRelayPayload())) lost.push(packet.id.toString());
-    }
-    expect(lost).toEqual([]);
-  }, KILL_TIMEOUT_MS);
+      expect(lost).toEqual([]);
+    },
+    KILL_TIMEOUT_MS,
+  );
 
   test('a second server of the same records says so', async () => {
     await run();
