@@ -367,6 +367,9 @@ const G: Row[] = [
         .spawn();
       const addr = place.addrOf(server);
       const good = await client.connect(addr, 'echo', WAIT);
+      expect(await failure(client.connect(addr, 'unknown', WAIT))).toMatchObject({
+        code: 'ConnectError.Connection',
+      });
       const bad = await client.connect(addr, 'broken', WAIT);
       await bad.closed;
       expect(await say(place, good, 'hello')).toBe('hello');
