@@ -91,7 +91,7 @@ class Search {
 
   constructor(id: EndpointId, wantsItems: boolean, clock: Clock) {
     this.id = id;
-    this.target = targetOf(id.toBytes());
+    this.target = toHex(targetOf(id.toBytes()));
     this.wantsItems = wantsItems;
     this.changed = new WaitQueue(clock);
     this.#clock = clock;
@@ -317,7 +317,7 @@ export class MainlineDht {
   /** A datagram of the library. */
   #send(client: Client, data: Uint8Array, ip: string, port: number): void {
     const { pending, udp } = client;
-    const query = readQuery(data);
+    const query = readQuery(data, targetOf);
     const to = toAddr(ip, port);
     const { transaction } = query;
     const target = valueTargetOf(query);
@@ -426,9 +426,8 @@ function refused(cause: unknown): DhtError {
 }
 
 /** Undefined for questions about nodes. */
-function valueTargetOf({ kind, target, key }: DhtQuery): string | undefined {
-  if (key !== undefined) return targetOf(key);
-  return kind === 'get' && target !== undefined ? toHex(target) : undefined;
+function valueTargetOf({ kind, target }: DhtQuery): string | undefined {
+  return target === undefined || kind === 'find_node' ? undefined : toHex(target);
 }
 
 function isIpv4(host: string): boolean {

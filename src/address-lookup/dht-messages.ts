@@ -37,10 +37,8 @@ export interface DhtQuery {
   readonly transaction: number;
   /** `ping`, `find_node`, `get`, `put`. */
   readonly kind: string;
-  /** 20 bytes: what `get` is after. */
+  /** 20 bytes: what `find_node` and `get` are after, and where the value of `put` belongs. */
   readonly target: Uint8Array | undefined;
-  /** 32 bytes: whose value `put` brings. */
-  readonly key: Uint8Array | undefined;
   /** The message, marked as that of somebody who only asks. */
   readonly bytes: Uint8Array;
 }
@@ -76,17 +74,25 @@ export type DhtReply =
       readonly explanation: string;
     };
 
-/** Reads what our library wants to send, and marks it. @throws {DhtError} `Malformed` */
-export function readQuery(bytes: Uint8Array): DhtQuery {
+/**
+ * Reads what our library wants to send, and marks it. A `put` gets the target that BEP 44 leaves to the reader: nodes of iroh
+ * do not read one without (`n0-mainline` `src/common/messages/internal.rs`).
+ *
+ * @param targetOf - Where the value of a key belongs: its SHA-1.
+ * @throws {DhtError} `Malformed`
+ */
+export function readQuery(bytes: Uint8Array, targetOf: (key: Uint8Array) => Uint8Array): DhtQuery {
   return reading(() => {
     const message = toMap(decodeBencode(bytes));
     const args = toMap(message.get('a'));
+    const key = optionalBytes(args, 'k', ENDPOINT_ID_BYTES);
+    const target = key === undefined ? optionalBytes(args, 'target', NODE_ID_BYTES) : targetOf(key);
+    const allArgs = target === undefined ? args : new Map([...args, ['target', target]]);
     return {
       transaction: transactionOf(message),
       kind: toLatin1(toBytes(message.get('q'))),
-      target: optionalBytes(args, 'target', NODE_ID_BYTES),
-      key: optionalBytes(args, 'k', ENDPOINT_ID_BYTES),
-      bytes: encodeBencode(new Map([...message, [READ_ONLY, 1]])),
+      target,
+      bytes: encodeBencode(new Map<string, Bencoded>([...message, ['a', allArgs], [READ_ONLY, 1]])),
     };
   });
 }
@@ -203,7 +209,10 @@ function reading<T>(read: () => T): T {
 }
 
 function transactionOf(message: BencodedMap): number {
-  const [high, low] = toBytes(message.get('t'), TRANSACTION_BYTES);
+  const bytes = toBytes(message.get('t'));
+  // Nodes of iroh make four bytes of the two that they were given (`n0-mainline` `src/common/messages.rs`).
+  const isWidened = bytes.length === 2 * TRANSACTION_BYTES && bytes[0] === 0 && bytes[1] === 0;
+  const [high, low] = toExactly(isWidened ? bytes.subarray(TRANSACTION_BYTES) : bytes, TRANSACTION_BYTES);
   return (high! << 8) | low!;
 }
 
@@ -214,9 +223,12 @@ function toMap(value: Bencoded | undefined): BencodedMap {
 
 function toBytes(value: Bencoded | undefined, length?: number): Uint8Array {
   if (!(value instanceof Uint8Array)) throw new DecodeError('not bytes');
-  if (length !== undefined && value.length !== length)
-    throw new DecodeError(`${value.length} bytes instead of ${length}`);
-  return value;
+  return length === undefined ? value : toExactly(value, length);
+}
+
+function toExactly(bytes: Uint8Array, length: number): Uint8Array {
+  if (bytes.length !== length) throw new DecodeError(`${bytes.length} bytes instead of ${length}`);
+  return bytes;
 }
 
 function optionalBytes(map: BencodedMap, name: string, length: number): Uint8Array | undefined {

@@ -145,7 +145,7 @@ function constructWithoutSignals(
   return Object.assign(Object.create(DHT.prototype) as LibraryDht, { _dht: core });
 }
 
-/** Where the value of a key is kept (BEP 44): its SHA-1, as hex. */
-export function targetOf(key: Uint8Array): string {
-  return createHash('sha1').update(key).digest('hex');
+/** Where the value of a key is kept (BEP 44): its SHA-1, 20 bytes. */
+export function targetOf(key: Uint8Array): Uint8Array {
+  return new Uint8Array(createHash('sha1').update(key).digest());
 }
