@@ -227,7 +227,11 @@ export function buildInstrumented(root, out) {
   }
   const { imports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const twins = Object.fromEntries(
-    Object.entries(imports).map(([name, { source }]) => [name, source.replace(/\.ts$/, '.js')]),
+    // What always runs from dist/ names its source for types only.
+    Object.entries(imports).map(([name, { source, types }]) => [
+      name,
+      (source ?? types).replace(/\.ts$/, '.js'),
+    ]),
   );
   writeFileSync(join(out, 'package.json'), JSON.stringify({ type: 'module', imports: twins }));
   return branches;

@@ -3,6 +3,7 @@ import { connection } from './connection.ts';
 import { datagram } from './datagram.ts';
 import { dnsMessage } from './dns-message.ts';
 import { frame } from './frame.ts';
+import { mdns } from './mdns.ts';
 import { portMapper } from './port-mapper.ts';
 import { signedPacket } from './signed-packet.ts';
 import { ticket } from './ticket.ts';
@@ -20,4 +21,5 @@ export const TARGETS: readonly Target[] = [
   dnsMessage,
   signedPacket,
   portMapper,
+  mdns,
 ];
