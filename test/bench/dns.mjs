@@ -1,17 +1,20 @@
-// The lookup server in a process of its own: puts and gets per second over HTTP, questions per second over UDP, each with its
-// latency, and memory, with so many records in its database.
+// Lookup servers in processes of their own, ours and (if `npm run rust:build` was run) upstream's: puts and gets per second over
+// HTTP, questions per second over UDP, each with latency and processor time, and memory, with so many records in their databases.
 //
-//   npm run -s build && node test/bench/dns.mjs [--records 10000] [--puts 2000] [--gets 20000] [--connections 64]
+//   npm run -s build && node test/bench/dns.mjs [--records 10000] [--puts 10000] [--gets 20000] [--connections 64]
+//     [--only ours|rust] [--folder DIR]
 //   node test/bench/dns.mjs --url http://127.0.0.1:8080/pkarr --dns 127.0.0.1:5300 --origin irohdns.example
 //
-// With --url another server is measured, one without a rate limit: it gets what is put here, and is asked for that.
+// --folder: where the databases are and stay, for the next run with as many records. With --url another server is measured, one
+// without a rate limit: it gets what is put here, and is asked for that.
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { Agent, request } from 'node:http';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { parseArgs } from 'node:util';
 import dnsPacket from 'dns-packet';
 import { SignedPacket } from '../../dist/address-lookup/signed-packet.js';
@@ -23,9 +26,11 @@ import { systemPlatform } from '../../dist/transport/system-platform.js';
 const { values } = parseArgs({
   options: {
     records: { type: 'string', default: '10000' },
-    puts: { type: 'string', default: '2000' },
+    puts: { type: 'string', default: '10000' },
     gets: { type: 'string', default: '20000' },
     connections: { type: 'string', default: '64' },
+    only: { type: 'string' },
+    folder: { type: 'string' },
     url: { type: 'string' },
     dns: { type: 'string' },
     origin: { type: 'string', default: 'irohdns.example' },
@@ -34,45 +39,51 @@ const { values } = parseArgs({
 const [RECORDS, PUTS, GETS, CONNECTIONS] = ['records', 'puts', 'gets', 'connections'].map((name) =>
   Number(values[name]),
 );
-const folder = mkdtempSync(join(tmpdir(), 'iroh-ts-bench-dns-'));
-const database = join(folder, 'signed-packets.sqlite');
-const agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
+const root = join(import.meta.dirname, '..', '..');
+const rustPeer = join(root, '.rust/target/release/rust-peer');
+const folder = values.folder ?? mkdtempSync(join(tmpdir(), 'iroh-ts-bench-dns-'));
 
 const micros = () => BigInt(Date.now()) * 1_000n;
 const strings = ['relay=https://euc1-1.relay.n0.iroh.link./'];
 const newPacket = () => SignedPacket.sign(SecretKey.generate(), { strings, timestampMicros: micros() });
+const random = (below) => Math.floor(Math.random() * below);
+
 /** In a packet: signature and timestamp, the header of the message, `_iroh`, and a length. */
 const KEY_LABEL_AT = 72 + 12 + 6 + 1;
-const keyOf = (i) => {
+function ourKey(i) {
   const key = Buffer.alloc(32, 0x5a);
-  key.writeUInt32BE(i);
+  // Spread over all keys, as real ones are; in order, because that is quicker to write.
+  key.writeUInt32BE(Math.floor((i / RECORDS) * 2 ** 32));
+  key.writeUInt32BE(i, 4);
   return key;
-};
+}
 
-/** Straight into the database: what is stored was verified before, and is not looked at again. */
-async function fill() {
-  const store = await SqliteRecordStore.open({
-    file: database,
-    clock: systemPlatform.clock,
-    maxRecords: Infinity,
-  });
+/** Through the store, past the checks: only the first packet is signed, and stored ones are not looked at again. */
+async function fillOurs(file) {
+  const { clock } = systemPlatform;
+  const store = await SqliteRecordStore.open({ file, clock, maxRecords: Infinity });
   const payload = newPacket().toRelayPayload();
-  for (let i = 0; i < RECORDS; i += 10_000) {
+  for (let i = store.size; i < RECORDS; i += 10_000) {
     const count = Math.min(10_000, RECORDS - i);
     await Promise.all(
       Array.from({ length: count }, (_, j) => {
+        const key = ourKey(i + j);
         const own = payload.slice();
-        own.set(Buffer.from(encodeZ32(keyOf(i + j))), KEY_LABEL_AT);
-        return store.put(keyOf(i + j), own);
+        own.set(Buffer.from(encodeZ32(key)), KEY_LABEL_AT);
+        return store.put(key, own);
       }),
     );
   }
   await store.close();
 }
 
-async function startServer() {
+async function startOurs() {
+  const own = join(folder, 'ours');
+  const database = join(own, 'signed-packets.sqlite');
+  mkdirSync(own, { recursive: true });
+  await fillOurs(database);
   writeFileSync(
-    join(folder, 'dns.toml'),
+    join(own, 'dns.toml'),
     `data_dir = "."
 [http]
 bind_addr = "127.0.0.1"
@@ -85,8 +96,11 @@ port = 0
 disabled = true
 `,
   );
-  const main = join(import.meta.dirname, '..', '..', 'dist', 'cli', 'main.js');
-  const child = spawn(process.execPath, [main, 'dns'], { cwd: folder, stdio: ['ignore', 'ignore', 'pipe'] });
+  const main = join(root, 'dist', 'cli', 'main.js');
+  const child = spawn(process.execPath, ['--no-warnings', main, 'dns'], {
+    cwd: own,
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
   let said = '';
   child.stderr.on('data', (data) => (said += data));
   while (!/records in/.test(said)) {
@@ -94,35 +108,156 @@ disabled = true
     if (child.exitCode !== null) throw new Error(said);
   }
   return {
-    child,
+    name: `ours (Node ${process.versions.node})`,
+    pid: child.pid,
+    database,
     url: /lookup server at (\S+)/.exec(said)[1],
     dns: /DNS at (\S+)/.exec(said)[1],
-    residentMiB: () =>
-      Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))[1]) / 1_024,
+    stored: () => encodeZ32(ourKey(random(RECORDS))),
+    stop: async () => {
+      child.kill('SIGTERM');
+      await once(child, 'exit');
+    },
   };
 }
 
-function http(url, method, body) {
-  return new Promise((resolve, reject) => {
-    const asked = request(url, { method, agent }, (response) => {
-      response.on('data', () => undefined);
-      response.on('end', () => resolve(response.statusCode));
-    });
-    asked.on('error', reject);
-    asked.end(body);
+/** Upstream's, with packets that it would have taken. */
+async function startRust() {
+  const dataDir = join(folder, 'rust');
+  const keysFile = join(dataDir, 'keys');
+  mkdirSync(dataDir, { recursive: true });
+  const child = spawn(rustPeer, { stdio: ['pipe', 'pipe', 'inherit'] });
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
+  const call = async (command) => {
+    child.stdin.write(`${JSON.stringify({ id: 1, ...command })}\n`);
+    for (;;) {
+      const { value, done } = await lines.next();
+      if (done) throw new Error('the Rust peer has ended');
+      const { id, ok, error } = JSON.parse(value);
+      if (error) throw new Error(error.message);
+      if (id === 1) return ok;
+    }
+  };
+  if (!existsSync(keysFile)) await call({ cmd: 'lookup.fill', dataDir, keysFile, records: RECORDS });
+  const keys = readFileSync(keysFile);
+  const { url, dnsAddr } = await call({
+    cmd: 'lookup.listen',
+    dataDir,
+    origins: [`${values.origin}.`, '.'],
   });
+  return {
+    name: 'upstream (Rust)',
+    pid: child.pid,
+    database: join(dataDir, 'signed-packets-1.db'),
+    url: `${url}pkarr`,
+    dns: dnsAddr,
+    stored: () => encodeZ32(keys.subarray((random(RECORDS) % (keys.length / 32)) * 32).subarray(0, 32)),
+    stop: async () => {
+      child.stdin.end();
+      await once(child, 'exit');
+    },
+  };
 }
 
-/** Runs `count` times, `CONNECTIONS` at a time; prints rate and latency. */
-async function measure(name, count, act) {
+/** MiB. */
+function residentOf(pid) {
+  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) / 1_024;
+}
+
+/** Processor time of a process so far, µs; the kernel counts in hundredths of a second. */
+function processorTimeOf(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
+    .replace(/^.*\) /, '')
+    .split(' ');
+  return (Number(fields[11]) + Number(fields[12])) * 10_000;
+}
+
+/** One connection of HTTP/1.1 that asks one thing after the other: no client of Node's, which would take longer than a server. */
+class HttpConnection {
+  static async open(url) {
+    const { hostname, port } = new URL(url);
+    const socket = connect(Number(port), hostname);
+    socket.setNoDelay(true);
+    await once(socket, 'connect');
+    return new HttpConnection(socket);
+  }
+
+  constructor(socket) {
+    this.socket = socket;
+    this.received = '';
+    socket.on('data', (data) => {
+      this.received += data.latin1Slice();
+      const end = this.received.indexOf('\r\n\r\n');
+      if (end < 0) return;
+      const length = Number(/\r\ncontent-length: (\d+)/i.exec(this.received.slice(0, end))?.[1] ?? 0);
+      if (this.received.length < end + 4 + length) return;
+      const status = Number(this.received.slice(9, 12));
+      this.received = '';
+      this.resolve(status);
+    });
+    socket.on('close', () => this.reject?.(new Error('a connection was closed')));
+  }
+
+  /** Resolves to the status. */
+  ask(bytes) {
+    return new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+      this.socket.write(bytes);
+    });
+  }
+}
+
+function httpRequest(url, method, body = Buffer.alloc(0)) {
+  const { host, pathname } = new URL(url);
+  const length = method === 'PUT' ? `Content-Length: ${body.length}\r\n` : '';
+  return Buffer.concat([
+    Buffer.from(`${method} ${pathname} HTTP/1.1\r\nHost: ${host}\r\n${length}\r\n`, 'latin1'),
+    body,
+  ]);
+}
+
+/** Asks over UDP, and again after a second of silence. */
+class UdpClient {
+  constructor(addr) {
+    [, this.ip, this.port] = /^(.*):(\d+)$/.exec(addr);
+    this.socket = createSocket('udp4');
+    this.waiting = new Map();
+    this.lost = 0;
+    this.socket.on('message', (message) => {
+      const id = message.readUInt16BE(0);
+      if (message.readUInt16BE(6) === 0) throw new Error('no answer');
+      this.waiting.get(id)?.();
+      this.waiting.delete(id);
+    });
+  }
+
+  async ask(i, name) {
+    const id = i & 0xffff;
+    const query = dnsPacket.encode({ type: 'query', id, questions: [{ name, type: 'TXT' }] });
+    const answered = new Promise((resolve) => this.waiting.set(id, resolve));
+    const send = () => this.socket.send(query, Number(this.port), this.ip);
+    send();
+    const again = setInterval(() => {
+      this.lost++;
+      send();
+    }, 1_000);
+    await answered;
+    clearInterval(again);
+  }
+}
+
+/** Runs `count` times, `CONNECTIONS` at a time; prints rate, latency and what it cost the server. */
+async function measure(what, { name, pid }, count, act) {
   const times = [];
   let next = 0;
+  const usedBefore = pid && processorTimeOf(pid);
   const startedAt = performance.now();
-  const worker = async () => {
+  const worker = async (_, slot) => {
     while (next < count) {
       const i = next++;
       const at = performance.now();
-      await act(i);
+      await act(i, slot);
       times.push(performance.now() - at);
     }
   };
@@ -130,8 +265,9 @@ async function measure(name, count, act) {
   const rate = count / ((performance.now() - startedAt) / 1_000);
   times.sort((a, b) => a - b);
   const at = (part) => times[Math.floor(times.length * part)].toFixed(1);
+  const used = pid ? `${((processorTimeOf(pid) - usedBefore) / count).toFixed(0)} µs processor` : '';
   console.log(
-    `${name.padEnd(16)} ${rate.toFixed(0).padStart(7)} /s   median ${at(0.5)} ms   p99 ${at(0.99)} ms   longest ${times.at(-1).toFixed(1)} ms`,
+    `${what.padEnd(16)} ${name.padEnd(20)} ${rate.toFixed(0).padStart(7)} /s   median ${at(0.5)} ms   p99 ${at(0.99)} ms   longest ${times.at(-1).toFixed(1)} ms   ${used}`,
   );
 }
 
@@ -139,54 +275,60 @@ function expectStatus(expected, status) {
   if (status !== expected) throw new Error(`status ${status} instead of ${expected}`);
 }
 
-let server;
+const packets = Array.from({ length: PUTS }, newPacket).map((packet) => ({
+  z32: packet.id.toZ32(),
+  body: Buffer.from(packet.toRelayPayload()),
+}));
+const servers = [];
 try {
-  if (values.url === undefined) {
-    await fill();
-    server = await startServer();
+  if (values.url !== undefined)
+    servers.push({
+      name: values.url,
+      url: values.url,
+      dns: values.dns,
+      stored: () => packets[random(PUTS)].z32,
+    });
+  else {
+    if (values.only !== 'rust') servers.push(await startOurs());
+    if (values.only !== 'ours' && existsSync(rustPeer)) servers.push(await startRust());
   }
-  const { url, dns } = server ?? values;
-  const packets = Array.from({ length: PUTS }, newPacket).map((packet) => ({
-    z32: packet.id.toZ32(),
-    body: Buffer.from(packet.toRelayPayload()),
-  }));
-  const before = server?.residentMiB();
-  await measure('puts', PUTS, async (i) =>
-    expectStatus(204, await http(`${url}/${packets[i].z32}`, 'PUT', packets[i].body)),
+  const started = servers.map(({ pid }) => pid && residentOf(pid));
+  const connections = await Promise.all(
+    servers.map(({ url }) =>
+      Promise.all(Array.from({ length: CONNECTIONS }, () => HttpConnection.open(url))),
+    ),
   );
-  const random = (below) => Math.floor(Math.random() * below);
-  const stored = () => (server ? encodeZ32(keyOf(random(RECORDS))) : packets[random(PUTS)].z32);
-  await measure('gets', GETS, async () => expectStatus(200, await http(`${url}/${stored()}`, 'GET')));
-  if (dns !== undefined) {
-    const [, ip, port] = /^(.*):(\d+)$/.exec(dns);
-    const socket = createSocket('udp4');
-    const waiting = new Map();
-    socket.on('message', (message) => {
-      const id = message.readUInt16BE(0);
-      if (message.readUInt16BE(6) === 0) throw new Error('no answer');
-      waiting.get(id)?.();
-      waiting.delete(id);
-    });
-    await measure('questions (UDP)', GETS, async (i) => {
-      const name = `_iroh.${stored()}.${values.origin}`;
-      const id = i & 0xffff;
-      const query = dnsPacket.encode({ type: 'query', id, questions: [{ name, type: 'TXT' }] });
-      await new Promise((resolve) => {
-        waiting.set(id, resolve);
-        socket.send(query, Number(port), ip);
+  const phases = [
+    ['puts', PUTS, (server, i) => [204, 'PUT', packets[i].z32, packets[i].body]],
+    ['gets', GETS, (server) => [200, 'GET', server.stored()]],
+  ];
+  for (const [what, count, toRequest] of phases)
+    for (const [n, server] of servers.entries())
+      await measure(what, server, count, async (i, slot) => {
+        const [status, method, z32, body] = toRequest(server, i);
+        expectStatus(
+          status,
+          await connections[n][slot].ask(httpRequest(`${server.url}/${z32}`, method, body)),
+        );
       });
-    });
-    socket.close();
+  for (const server of servers) {
+    if (server.dns === undefined) continue;
+    const client = new UdpClient(server.dns);
+    await measure('questions (UDP)', server, GETS, (i) =>
+      client.ask(i, `_iroh.${server.stored()}.${values.origin}`),
+    );
+    client.socket.close();
+    if (client.lost > 0) console.log(`${client.lost} questions or answers were lost`);
   }
-  if (server !== undefined) {
+  for (const [n, { name, pid, database }] of servers.entries()) {
+    if (pid === undefined) continue;
     const size = (statSync(database).size / 1_048_576).toFixed(0);
     console.log(
-      `${RECORDS} records: ${size} MiB of database, ${before.toFixed(0)} MiB resident at first, ${server.residentMiB().toFixed(0)} MiB at last`,
+      `${name}: ${RECORDS} records, ${size} MiB of database, ${started[n].toFixed(0)} MiB resident at first, ${residentOf(pid).toFixed(0)} MiB at last`,
     );
   }
+  for (const { socket } of connections.flat()) socket.destroy();
 } finally {
-  agent.destroy();
-  server?.child.kill('SIGTERM');
-  if (server !== undefined) await once(server.child, 'exit');
-  rmSync(folder, { recursive: true, force: true });
+  for (const { stop } of servers) await stop?.();
+  if (values.folder === undefined) rmSync(folder, { recursive: true, force: true });
 }
