@@ -33,8 +33,8 @@ pub async fn run(peer: &Arc<Peer>, name: &str, command: &Command) -> Option<Resu
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// The lookup server with HTTP and DNS on loopback, and no limit on puts. Fields: `dataDir`, `origins` (with `.`, which it
-/// wants to be among them), `httpPort` and
-/// `dnsPort` (default: free ones), `dht: { bootstrap }` to look in the DHT for keys that it does not know.
+/// wants to be among them), `httpPort` and `dnsPort` (default: free ones), `dht: { bootstrap }` to look in the DHT for keys
+/// that it does not know.
 async fn listen(peer: &Peer, command: &Command) -> Result<Value> {
     let port = |key| Ok::<_, anyhow::Error>(u16::try_from(command.opt_number(key)?.unwrap_or(0))?);
     let mut config = Config::default();
