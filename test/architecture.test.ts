@@ -178,14 +178,15 @@ describe('engines take time, randomness and bytes as arguments', () => {
     Node: global('Buffer', 'process', 'require', 'global'),
     'the console': /\bconsole\./,
   };
-  /** Clocks, and how an engine is loaded: interfaces for those who may. */
-  const declaring = ['base/clock.ts', 'quic/engine.ts'];
+  /** Clocks, and how an engine is loaded: interfaces for those who may, and the one loader. */
+  const declaring = ['base/clock.ts', 'quic/engine.ts', 'quiche/provider.ts'];
   test.each(
     rows(
       within(
         'base',
         'tls',
         'quic',
+        'quiche',
         'relay',
         'net-report',
         'port-mapper',
@@ -201,6 +202,18 @@ describe('engines take time, randomness and bytes as arguments', () => {
     });
     expect(found).toEqual([]);
   });
+});
+
+test('quiche is loaded by its provider and by nobody else, and not before it is asked for', () => {
+  const naming = files.filter((file) => file.imports.some((entry) => /^@matrixai\//.test(entry)));
+  expect(naming.map((file) => file.path)).toEqual(['quiche/provider.ts']);
+  expect(naming[0]!.code).not.toMatch(/^import\s+(?!type\b)[^;]*'@matrixai/m);
+  const users = files.filter(
+    (file) =>
+      folderOf(file.path) !== 'quiche' &&
+      file.imports.some((entry) => folderOf(entry.replace('type:', '')) === 'quiche'),
+  );
+  expect(users.map((file) => file.path)).toEqual(['quiche.ts']);
 });
 
 test('clocks are in base/clock.ts and transport/ only', () => {

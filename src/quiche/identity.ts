@@ -9,9 +9,10 @@ import { encodeBase64Url } from '../base/encoding.ts';
 import type { Rng } from '../base/rng.ts';
 import { OID } from '../crypto/certificate.ts';
 import { DER, der } from '../crypto/der.ts';
+import { isStrictPoint } from '../crypto/strict-ed25519.ts';
 import type { SecretKey } from '../crypto/keys.ts';
 import { TlsAlert } from '../tls/alert.ts';
-import { endpointVerifier, selfSignedIdentity } from '../tls/profile.ts';
+import { endpointKeyOf, endpointVerifier, selfSignedIdentity } from '../tls/profile.ts';
 import type { PeerIdentity } from '../tls/session.ts';
 import type { Connection } from './native.ts';
 
@@ -55,6 +56,10 @@ export function identifyPeer(
   if (chain === undefined) throw new TlsAlert('certificate_required', 'no certificate');
   const peer: PeerIdentity = { type: 'x509', chain };
   verifier.verifyIdentity(peer, serverName, wallNow);
+  // BoringSSL takes signatures of keys for which anybody can make one; iroh does not.
+  const key = endpointKeyOf(peer);
+  if (key === undefined || !isStrictPoint(key))
+    throw new TlsAlert('bad_certificate', 'not a key to sign with');
   return peer;
 }
 

@@ -234,7 +234,10 @@ describe.each(PAIRINGS)('%s dials %s', (client, server) => {
     expect(dialled.has('connected')).toBe(false);
     // unknown_ca, as iroh has it.
     expect(dialled.closeReason).toMatchObject({ type: 'transportError', error: { wireCode: 0x100 + 48 } });
-    link.run(() => link.server.accepted[0]?.has('closed') === true, 'the server learns');
+    expect(link.server.accepted[0]!.has('connected')).toBe(false);
+    // A datagram that begins with a packet of discarded keys is lost on quiche, and the close in it; then its handshake times out.
+    if (client === 'ours') return;
+    link.run(() => link.server.accepted[0]!.has('closed'), 'the server learns');
     expect(link.server.accepted[0]!.closeReason).toMatchObject({ type: 'connectionClosed', code: 0x130n });
   });
 
@@ -286,5 +289,40 @@ describe.each(PAIRINGS)('%s dials %s', (client, server) => {
     link.run(() => again.isFinished(id), 'the answer');
     // Tickets are used once: without a new one, nothing is early.
     expect(link.dial({ tickets: undefined }).quic.has0Rtt).toBe(false);
+  });
+
+  test('an end that comes again with bytes that were read', () => {
+    const link = new EngineLink({ client, server });
+    const { ours, theirs } = link.connect();
+    // Every packet twice, the second one late: losses are seen where there are none, and bytes are sent again with FIN.
+    const rng = new SimRng(5);
+    link.wire = () => (rng.chance(0.5) ? [0] : [0, 6]);
+    for (let round = 0; round < 20; round++) {
+      const id = ours.open('uni');
+      ours.send(id, bytes(1, round), { fin: false });
+      link.run(() => theirs.received(id) === 1, 'a byte');
+      ours.quic.finishStream(id);
+      link.run(() => theirs.isFinished(id), 'the end');
+    }
+  });
+
+  test('noise changes nothing', () => {
+    const link = new EngineLink({ client, server });
+    const { ours, theirs } = link.connect();
+    const rng = new SimRng(7);
+    const genuine = link.sent.map(({ data }) => data);
+    for (let i = 0; i < 2_000; i++) {
+      const data = rng.chance(0.5)
+        ? rng.bytes(rng.between(1, 1_400))
+        : genuine[rng.below(genuine.length)]!.slice();
+      data[rng.below(data.length)]! ^= 1 << rng.below(8);
+      const node = rng.chance(0.5) ? link.client : link.server;
+      const from = node === link.client ? link.server.addr : link.client.addr;
+      expect(() => node.engine.handleDatagrams([{ from, local: node.addr, data }], link.now)).not.toThrow();
+    }
+    expect(ours.closeReason).toBeUndefined();
+    expect(theirs.closeReason).toBeUndefined();
+    const id = ours.sendNew(bytes(5_000, 1), 'uni');
+    link.run(() => theirs.isFinished(id), 'data');
   });
 });

@@ -219,12 +219,9 @@ export class EngineLink {
     }
   }
 
-  /** Until both have nothing to say for `quietMs`. */
+  /** Until both have nothing to say for `quietMs`, however late this process wakes up. */
   settle(quietMs = 40): void {
-    for (let quietSince = this.now; this.now - quietSince < quietMs;) {
-      if (this.step()) quietSince = this.now;
-      else this.#sleep();
-    }
+    for (let quiet = 0; quiet < quietMs;) quiet = this.step() ? 0 : quiet + this.#sleep();
   }
 
   /** One round; false when nothing moved. */
@@ -278,10 +275,13 @@ export class EngineLink {
     return addr;
   }
 
-  #sleep(): void {
+  /** Returns how long it was meant to be, ms. */
+  #sleep(): number {
     const deadlines = [this.client, this.server].map(({ engine }) => engine.pollTimeout() ?? Infinity);
     const next = Math.min(...deadlines, ...this.#flying.map(({ at }) => at));
     const ms = Math.min(MAX_SLEEP_MS, next - this.now);
-    if (ms > 0) Atomics.wait(NAP, 0, 0, ms);
+    if (ms <= 0) return 0;
+    Atomics.wait(NAP, 0, 0, ms);
+    return ms;
   }
 }

@@ -77,6 +77,7 @@ export async function serve(options = {}) {
     alpns: ['bench/echo', 'bench/sink', 'bench/source'],
     bind: ['127.0.0.1:0'],
     ...(options.isV4Only ? { platform: V4_ONLY } : {}),
+    ...(options.engine ? { engine: options.engine } : {}),
     ...(options.inspect ? { inspect: options.inspect(counters) } : {}),
     ...(options.transport ? { transport: options.transport } : {}),
   });
@@ -99,6 +100,7 @@ export async function client(ticket, options = {}) {
       preset: 'minimal',
       bind: options.endpoints ? ['127.0.0.1:0', '[::1]:0'] : ['127.0.0.1:0'],
       ...(options.isV4Only ? { platform: V4_ONLY } : {}),
+      ...(options.engine ? { engine: options.engine } : {}),
       ...(options.inspect ? { inspect: options.inspect(counters) } : {}),
       ...(options.transport ? { transport: options.transport } : {}),
     });
