@@ -91,23 +91,26 @@ async function answer(folder: string, { relay, pkarrUrl, engine }: Setting): Pro
   // Who started us is gone: nobody will dial.
   const giveUp = (): void => process.exit(1);
   process.once('disconnect', giveUp);
-  // Whoever dials by the relay alone finds us once we are there.
-  await endpoint.online({ timeoutMs: STEP_LIMIT_MS });
-  process.send?.(endpoint.id.toString());
-  const incoming = await endpoint.accept();
-  const connection = await incoming!.accept().connected;
-  const pulse = await connection.acceptBi();
-  pulse.send.priority = PULSE_PRIORITY;
-  const echoing = pulse.recv.readable.pipeTo(pulse.send.writable).catch(() => undefined);
-  const { send, recv } = await connection.acceptBi();
-  const copy = join(folder, 'there');
-  await receiveFile(recv, () => copy);
-  await sendFile(send, copy);
-  await connection.closed;
-  await echoing;
-  await endpoint.close();
-  process.off('disconnect', giveUp);
-  process.disconnect?.();
+  try {
+    // Whoever dials by the relay alone finds us once we are there.
+    await endpoint.online({ timeoutMs: STEP_LIMIT_MS });
+    process.send?.(endpoint.id.toString());
+    const incoming = await endpoint.accept();
+    const connection = await incoming!.accept().connected;
+    const pulse = await connection.acceptBi();
+    pulse.send.priority = PULSE_PRIORITY;
+    const echoing = pulse.recv.readable.pipeTo(pulse.send.writable).catch(() => undefined);
+    const { send, recv } = await connection.acceptBi();
+    const copy = join(folder, 'there');
+    await receiveFile(recv, () => copy);
+    await sendFile(send, copy);
+    await connection.closed;
+    await echoing;
+  } finally {
+    await endpoint.close();
+    process.off('disconnect', giveUp);
+    process.disconnect?.();
+  }
 }
 
 /** A byte every {@link PULSE_INTERVAL_MS} that is echoed: how long was nothing heard? */
@@ -140,6 +143,8 @@ class Pulse {
       }
     } catch {
       // The connection is over.
+    } finally {
+      this.stop();
     }
   }
 
@@ -174,7 +179,8 @@ function lookups({ pkarrUrl, dnsServers, origin }: Servers, timeline: Timeline):
 }
 
 /** The dialling process: sends a file, gets it back, loses the direct path meanwhile. */
-async function dial({ id, setting, path, folder, timeline }: Story): Promise<void> {
+async function dial(story: Story): Promise<void> {
+  const { setting, timeline } = story;
   const udp = new UdpSwitch();
   const services = lookups(setting, timeline);
   const endpoint = await Endpoint.bind({
@@ -186,6 +192,26 @@ async function dial({ id, setting, path, folder, timeline }: Story): Promise<voi
     platform: udp.platform,
     inspect: timeline.recorder.inspect,
   });
+  try {
+    await transfer(endpoint, { ...story, udp, services });
+  } finally {
+    await endpoint.close();
+  }
+}
+
+/** The dialling process once it has an endpoint. */
+async function transfer(
+  endpoint: Endpoint,
+  {
+    id,
+    setting,
+    path,
+    folder,
+    timeline,
+    udp,
+    services,
+  }: Story & { readonly udp: UdpSwitch; readonly services: readonly TimedLookup[] },
+): Promise<void> {
   // Where addresses have to be published the first flight would find them, and nothing be seen of a relay.
   const isPublished = !endpoint.capabilities.natTraversal;
   if (isPublished)
@@ -225,7 +251,6 @@ async function dial({ id, setting, path, folder, timeline }: Story): Promise<voi
   const stats = connection.stats();
   const proven = connection.remoteId.toString().slice(0, 10);
   connection.close(0, 'done');
-  await endpoint.close();
 
   const speed = (ms: number): string =>
     `${(size / ms / 1_000).toFixed(1)} MB/s (${(ms / 1_000).toFixed(2)} s)`;
@@ -297,6 +322,7 @@ function firstMessage(child: ChildProcess): Promise<string> {
   return new Promise((resolve, reject) => {
     child.once('message', (text) => resolve(text as string));
     child.once('exit', (code) => reject(new Error(`the other process ended with ${code}`)));
+    child.once('error', reject);
   });
 }
 
@@ -350,12 +376,12 @@ async function main(): Promise<void> {
   let child: ChildProcess | undefined;
   let timeline: Timeline | undefined;
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
-  const interrupt = (): void => {
+  const interrupt = (signal: 'SIGINT' | 'SIGTERM'): void => {
     child?.kill();
     removeFolder();
-    process.exit(128 + constants.signals.SIGINT);
+    process.exit(128 + constants.signals[signal]);
   };
-  process.once('SIGINT', interrupt);
+  process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
   try {
     const path = file ?? join(folder, 'random');
     if (file === undefined) writeFileSync(path, randomFillSync(Buffer.allocUnsafe(DEFAULT_FILE_BYTES)));
@@ -375,7 +401,7 @@ async function main(): Promise<void> {
     };
     child = startAnswering(folder, setting);
     const ended = new Promise<number | null>((resolve) => child!.once('exit', resolve));
-    const id = await firstMessage(child);
+    const id = await within(2 * STEP_LIMIT_MS, firstMessage(child), 'the other process says no id');
     await within(STEP_LIMIT_MS, published, 'the other process does not publish itself');
     console.log(
       [
@@ -392,7 +418,7 @@ async function main(): Promise<void> {
     child?.kill();
     await Promise.all([relayServer?.close(), lookupServer?.close()]);
     removeFolder();
-    process.off('SIGINT', interrupt);
+    process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
     if (record !== undefined && timeline !== undefined) {
       writeFileSync(record, timeline.recorder.toString());
       console.log(`The recording is in ${record}.`);

@@ -2,8 +2,8 @@
  * Watches a host's network by looking at it again and again: Node has no events for that, but a socket that knows no way to a
  * peer (`DatagramTransport.onNoRoute`) makes it look at once. Where the system has events (browsers), it looks then, too.
  *
- * A look that finds nothing new gives the object of the look before, and costs little. It keeps no process alive that would otherwise end: the sockets of an open endpoint do that
- * anyway, and a closed endpoint has stopped its monitor.
+ * A look that finds nothing new gives the object of the look before, and costs little. Its timer keeps a process alive; so do
+ * the sockets of an open endpoint, and a closed endpoint has stopped its monitor.
  *
  * @module
  */
