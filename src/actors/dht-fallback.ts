@@ -1,6 +1,7 @@
 /**
  * Packets that a lookup server does not have, from the Mainline DHT (`iroh-dns-server/src/store.rs`). Who asks is kept waiting
- * for a moment only, and nobody makes us ask again for minutes, whether there was something or not.
+ * for a moment only, and nobody makes us ask again for minutes, whether there was something or not; for seconds, when that could
+ * not be found out.
  *
  * @module
  */
@@ -14,10 +15,19 @@ import { WaitQueue } from './wait.ts';
 
 /** What was found, and that nothing was, counts for so long, ms; upstream `DHT_CACHE_TTL`, for what was found. */
 const CACHE_MS = 300_000;
+/** That it could not be found out counts for so long, ms: what is wrong with the network is often over then. */
+const FAILURE_MS = 15_000;
 /** Keys of which that is known, some 1 kB each; the oldest ones go. */
 const MAX_CACHED = 32_768;
 /** Walks at a time, of some 50 datagrams each: anybody can ask for any key. */
 const MAX_WALKS = 64;
+/**
+ * Questions that wait, a tenth of those that a DNS listener has under way at a time (`dns-listener.ts`): what the store has is to be
+ * answered whatever is asked beside it.
+ */
+const MAX_WAITING = 1_000;
+/** Of them for one key, so that a key that everybody asks for does not take the places of all others. */
+const MAX_WAITING_FOR_KEY = 100;
 /** A question is answered by then, ms: who asks asks again after some seconds. The walk goes on, for the next one. */
 const ANSWER_LIMIT_MS = 4_000;
 /** After something was found something newer is waited for, ms: nodes that lag behind answer as fast as others. */
@@ -30,6 +40,16 @@ interface Walk {
   foundAt: Millis;
   isDone: boolean;
   error: unknown;
+  /** Questions that wait for it. */
+  waiting: number;
+}
+
+/** What came of a walk. */
+interface Outcome {
+  readonly payload: Uint8Array | undefined;
+  /** Why it is not known. */
+  readonly error: unknown;
+  readonly until: Millis;
 }
 
 /** What it needs. */
@@ -45,8 +65,10 @@ export class DhtFallback {
   readonly #clock: Clock;
   readonly #metrics: DnsServerMetrics;
   /** By the bytes of the key, the oldest first. */
-  readonly #cache = new Map<string, { readonly payload: Uint8Array | undefined; readonly until: Millis }>();
+  readonly #cache = new Map<string, Outcome>();
   readonly #walks = new Map<string, Walk>();
+  /** Questions that wait for any of them. */
+  #waiting = 0;
 
   constructor({ dht, clock, metrics }: DhtFallbackParts) {
     this.#dht = dht;
@@ -57,18 +79,31 @@ export class DhtFallback {
   /**
    * @param key - 32 bytes.
    * @returns signature, timestamp, DNS message; undefined when the DHT has nothing.
-   * @throws {DhtError} when that could not be found out.
+   * @throws {DhtError} when that could not be found out; `Busy` at once, when too many wait or are being looked for.
    */
   async find(key: Uint8Array): Promise<Uint8Array | undefined> {
     const name = toLatin1(key);
     const cached = this.#cache.get(name);
     if (cached !== undefined && this.#clock.now() < cached.until) {
       this.#metrics.add('dht_lookup_cached');
+      if (cached.error !== undefined) throw cached.error;
       return cached.payload;
     }
-    const walk = this.#walks.get(name) ?? this.#start(name, key);
+    const known = this.#walks.get(name);
+    if (this.#waiting >= MAX_WAITING || (known?.waiting ?? 0) >= MAX_WAITING_FOR_KEY) {
+      if (known?.best !== undefined) return known.best;
+      throw this.#refuse('too many wait for the DHT');
+    }
+    const walk = known ?? this.#start(name, key);
     if (walk === undefined) return undefined;
-    await this.#settle(walk);
+    this.#waiting++;
+    walk.waiting++;
+    try {
+      await this.#settle(walk);
+    } finally {
+      this.#waiting--;
+      walk.waiting--;
+    }
     if (walk.best !== undefined) return walk.best;
     if (walk.error !== undefined) throw walk.error;
     if (!walk.isDone) throw new DhtError('DhtError.TimedOut', `nothing within ${ANSWER_LIMIT_MS} ms`);
@@ -77,15 +112,13 @@ export class DhtFallback {
 
   /** Undefined for what is no key: nobody can have signed anything. @throws {DhtError} `Busy` */
   #start(name: string, key: Uint8Array): Walk | undefined {
+    if (this.#walks.size >= MAX_WALKS) throw this.#refuse(`${MAX_WALKS} keys are being looked for`);
     let id: EndpointId;
     try {
+      // Takes 0.1 ms.
       id = EndpointId.fromBytes(key);
     } catch {
       return undefined;
-    }
-    if (this.#walks.size >= MAX_WALKS) {
-      this.#metrics.add('dht_lookup_dropped');
-      throw new DhtError('DhtError.Busy', `${MAX_WALKS} keys are being looked for`);
     }
     const walk: Walk = {
       changed: new WaitQueue(this.#clock),
@@ -93,10 +126,16 @@ export class DhtFallback {
       foundAt: Infinity,
       isDone: false,
       error: undefined,
+      waiting: 0,
     };
     this.#walks.set(name, walk);
     void this.#walk(walk, id, name);
     return walk;
+  }
+
+  #refuse(message: string): DhtError {
+    this.#metrics.add('dht_lookup_dropped');
+    return new DhtError('DhtError.Busy', message);
   }
 
   /** Never rejects. */
@@ -109,10 +148,11 @@ export class DhtFallback {
         if (walk.foundAt === Infinity) walk.foundAt = this.#clock.now();
         walk.changed.wakeAll();
       }
-      this.#remember(name, walk.best);
+      this.#remember(name, walk);
       this.#metrics.add(walk.best === undefined ? 'dht_lookup_notfound' : 'dht_lookup_success');
     } catch (error) {
       walk.error = error;
+      this.#remember(name, walk);
       this.#metrics.add('dht_lookup_error');
     }
     walk.isDone = true;
@@ -134,9 +174,10 @@ export class DhtFallback {
     }
   }
 
-  #remember(name: string, payload: Uint8Array | undefined): void {
+  #remember(name: string, { best: payload, error }: Walk): void {
+    const until = this.#clock.now() + (error === undefined ? CACHE_MS : FAILURE_MS);
     this.#cache.delete(name);
-    this.#cache.set(name, { payload, until: this.#clock.now() + CACHE_MS });
+    this.#cache.set(name, { payload, error, until });
     if (this.#cache.size <= MAX_CACHED) return;
     const [oldest] = this.#cache.keys();
     this.#cache.delete(oldest!);

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { PAYLOAD_HEADER_BYTES } from '../address-lookup/signed-packet.ts';
 import { RESPONSE_REFUSED, RESPONSE_SERVER_FAILURE, type DnsQuestion } from '../dns/message.ts';
 import type { DnsServerMetrics } from '../dns/server/metrics.ts';
 import { recordsAt, type Found } from '../dns/server/packet-records.ts';
@@ -10,9 +11,6 @@ import { answerFrom, encodeAnswer, readQuery, refusal, type Answer } from '../dn
 import type { Place, Zones } from '../dns/server/zones.ts';
 import type { RecordStore } from '../transport/record-store.ts';
 import type { DhtFallback } from './dht-fallback.ts';
-
-/** Signature and timestamp, in front of the records. */
-const PAYLOAD_HEADER_BYTES = 72;
 
 /** An answer, and for how long others may keep it. */
 export interface Reply {

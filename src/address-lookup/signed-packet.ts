@@ -11,7 +11,7 @@
  *
  * @module
  */
-import { concatBytes, equalBytes, fromUtf8, utf8 } from '../base/bytes.ts';
+import { concatBytes, fromUtf8, utf8 } from '../base/bytes.ts';
 import { ENDPOINT_ID_BYTES, EndpointId } from '../base/endpoint-id.ts';
 import { DnsError, PkarrError } from '../base/errors.ts';
 import { SIGNATURE_BYTES, Signature, type SecretKey } from '../crypto/keys.ts';
@@ -32,8 +32,8 @@ import { txtNameOf } from './endpoint-info.ts';
 /** What the DHT takes, and so do servers. */
 export const MAX_PACKET_DNS_BYTES = 1_000;
 const TIMESTAMP_BYTES = 8;
-/** Signature and timestamp. */
-const PAYLOAD_HEADER_BYTES = SIGNATURE_BYTES + TIMESTAMP_BYTES;
+/** Signature and timestamp, in front of the records. */
+export const PAYLOAD_HEADER_BYTES = SIGNATURE_BYTES + TIMESTAMP_BYTES;
 /** Most bytes of what HTTP carries. */
 export const MAX_RELAY_PAYLOAD_BYTES = PAYLOAD_HEADER_BYTES + MAX_PACKET_DNS_BYTES;
 /** A TXT record without its text: a pointer to the name, type, class, TTL, and two lengths. */
@@ -147,14 +147,6 @@ export class SignedPacket {
     for (let i = 0; i < Math.min(ours!.length, theirs!.length); i++)
       if (ours![i] !== theirs![i]) return ours![i]! > theirs![i]!;
     return ours!.length > theirs!.length;
-  }
-
-  /** Whether the messages are equal, whenever they were signed. */
-  saysTheSame(other: SignedPacket): boolean {
-    return equalBytes(
-      this.#payload.subarray(PAYLOAD_HEADER_BYTES),
-      other.#payload.subarray(PAYLOAD_HEADER_BYTES),
-    );
   }
 
   /** What HTTP carries: signature, timestamp, message. A copy. */

@@ -1,13 +1,15 @@
 /** The lookup server with the DHT behind it: it answers for keys that nobody put, and brings what is put to others. */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import dnsPacket from 'dns-packet';
+import { DhtFallback } from '../../src/actors/dht-fallback.ts';
 import { MainlineDht } from '../../src/actors/mainline-dht.ts';
 import { SignedPacket } from '../../src/address-lookup/signed-packet.ts';
 import type { Clock } from '../../src/base/clock.ts';
 import { utf8 } from '../../src/base/bytes.ts';
 import { DnsServer, type DnsServerMetric, type DnsServerOptions } from '../../src/dns-server.ts';
+import { DnsServerMetrics } from '../../src/dns/server/metrics.ts';
 import { DnsLookup, SecretKey } from '../../src/index.ts';
 import { DhtLookup } from '../../src/lookup/dht.ts';
 import { systemPlatform } from '../../src/transport/system-platform.ts';
@@ -166,45 +168,82 @@ describe('a key that nobody put', () => {
     expect(server.metrics().dht_refused).toBe(1);
   });
 
-  test('a DHT that does not answer is a failure of the server, and not remembered', async () => {
+  test('a DHT that does not answer is a failure of the server, which counts for 15 s', async () => {
     let answers = false;
     const node = closing(await LyingNode.start(() => (answers ? new Map() : undefined)));
-    const server = await listen([node.hostPort]);
+    let skippedMs = 0;
+    const clock: Clock = { ...systemPlatform.clock, now: () => systemPlatform.clock.now() + skippedMs };
+    const server = await listen([node.hostPort], { platform: { ...systemPlatform, clock } });
     expect((await ask(server)).code).toBe('SERVFAIL');
+    await until(server, 'dht_lookup_error');
     answers = true;
+    expect((await ask(server)).code).toBe('SERVFAIL');
+    skippedMs += 15_001;
     expect((await ask(server)).code).toBe('NXDOMAIN');
     expect(counted(server, 'dht_lookup')).toEqual({
       dht_lookups: 2,
       dht_lookup_error: 1,
+      dht_lookup_cached: 1,
       dht_lookup_notfound: 1,
     });
   });
 
-  test('64 keys are looked for at a time; what is no key is not looked for; the end of the server ends all', async () => {
+  describe('looked for when the DHT is silent', () => {
+    const keys = Array.from({ length: 65 }, (_, i) =>
+      SecretKey.fromBytes(new Uint8Array(32).fill(i)).publicKey.toBytes(),
+    );
+    const busy = expect.objectContaining({ code: 'DhtError.Busy' });
+    const metrics = new DnsServerMetrics();
+    const failures: unknown[] = [];
+    let dht: MainlineDht;
+    let find: (key: Uint8Array) => Promise<unknown>;
+
+    beforeEach(async () => {
+      failures.length = 0;
+      const node = closing(await LyingNode.start(() => undefined));
+      dht = closing(new MainlineDht({ bootstrap: [node.hostPort], platform: systemPlatform }));
+      const fallback = new DhtFallback({ dht, clock: systemPlatform.clock, metrics });
+      find = (key) => fallback.find(key).catch((error: unknown) => failures.push(error));
+    });
+
+    test('64 keys are looked for at a time', async () => {
+      const waiting = keys.slice(0, 64).map(find);
+      await find(keys[64]!);
+      expect(failures).toEqual([busy]);
+      await dht.close();
+      await Promise.all(waiting);
+    });
+
+    test('100 questions wait for one key and 1,000 in all; further ones fail at once', async () => {
+      const waiting = keys.slice(0, 10).map((key) => Array.from({ length: 100 }, () => find(key)));
+      await find(keys[0]!);
+      await find(keys[10]!);
+      expect(failures).toEqual([busy, busy]);
+      await dht.close();
+      await Promise.all(waiting.flat());
+      // Their places are free again.
+      await find(keys[10]!);
+      expect(failures.at(-1)).toMatchObject({ code: 'DhtError.Closed' });
+      expect(metrics.snapshot().dht_lookup_dropped).toBe(3);
+    });
+  });
+
+  test('what is no key is not looked for; the end of the server ends who waits', async () => {
     const node = closing(await LyingNode.start(() => undefined));
     const server = await listen([node.hostPort]);
-    const ids = Array.from(
-      { length: 64 },
-      (_, i) => SecretKey.fromBytes(new Uint8Array(32).fill(i)).publicKey,
-    );
-    const url = (z32: string): URL => new URL(`dns-query?type=TXT&name=_iroh.${z32}.${ORIGIN}`, server.url);
-    const asking = ids.map((id) =>
-      fetch(url(id.toZ32()), { headers: { accept: 'application/dns-json' } }).then(
+    const askJson = (z32: string): Promise<number | string> =>
+      fetch(new URL(`dns-query?type=TXT&name=_iroh.${z32}.${ORIGIN}`, server.url), {
+        headers: { accept: 'application/dns-json' },
+      }).then(
         async (response) => ((await response.json()) as { Status: number }).Status,
         () => 'gone',
-      ),
-    );
-    await until(server, 'dht_lookups', 64);
-    const further = SecretKey.fromBytes(new Uint8Array(32).fill(200)).publicKey;
-    expect((await ask(server, further)).code).toBe('SERVFAIL');
-    expect(server.metrics().dht_lookup_dropped).toBe(1);
+      );
     // Its y is on no point of the curve.
-    const none = (await (
-      await fetch(url(`${'y'.repeat(51)}o`), { headers: { accept: 'application/dns-json' } })
-    ).json()) as { Status: number };
-    expect(none.Status).toBe(3);
+    expect(await askJson(`${'y'.repeat(51)}o`)).toBe(3);
+    const asking = askJson(ID.toZ32());
+    await until(server, 'dht_lookups');
     await server.close();
-    for (const outcome of await Promise.all(asking)) expect([2, 'gone']).toContain(outcome);
+    expect([2, 'gone']).toContain(await asking);
   });
 });
 

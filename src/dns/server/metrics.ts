@@ -29,8 +29,9 @@ export const DNS_SERVER_METRICS = {
   dht_lookup_success: 'keys that the DHT had a packet of',
   dht_lookup_notfound: 'keys that the DHT had nothing of',
   dht_lookup_error: 'keys that could not be looked for in the DHT',
-  dht_lookup_cached: 'lookups answered by what was found, or not found, in the DHT before',
-  dht_lookup_dropped: 'lookups that failed because too many keys were being looked for in the DHT',
+  dht_lookup_cached: 'lookups answered by what came of looking in the DHT before',
+  dht_lookup_dropped:
+    'lookups that failed because too many keys were being looked for in the DHT, or too many waited for it',
   dht_publish: 'packets that the DHT has stored for us',
   dht_publish_error: 'packets that the DHT has not stored',
   dht_publish_dropped: 'packets that were not brought to the DHT because too many were waiting',
