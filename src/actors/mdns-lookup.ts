@@ -32,6 +32,10 @@ const GROUPS = { 4: toAddr('224.0.0.251', 5_353), 6: toAddr('ff02::fb', 5_353) }
 const MULTICAST_TTL = 16;
 /** What interfaces there are is looked up for a datagram once in so long. */
 const INTERFACES_TRUST_MS = 1_000;
+/** What could not be joined is tried again after so long, ms: a way to the group may come without any new address of ours. */
+export const MDNS_RETRY_INTERVAL_MS = 5_000;
+/** Questions have it tried again at once, but not more often than so, ms: each try opens a socket. */
+const MIN_RETRY_INTERVAL_MS = 1_000;
 
 type Family = keyof typeof GROUPS;
 const FAMILIES = [4, 6] as const;
@@ -89,9 +93,14 @@ export class MdnsLookup implements AddressLookup {
   #self: EndpointId | undefined;
   /** What tries to open sockets, or did so last. */
   #opening: Promise<void> | undefined;
+  #triedAt: Millis = -Infinity;
   #timer: unknown;
+  #retryTimer: unknown;
+  /** Whom the groups were joined by, as text. */
+  #joinedBy = '';
   #interfaces: { readonly state: InterfaceState; readonly at: Millis } | undefined;
   #isClosed = false;
+  #closing: Promise<void> | undefined;
 
   /** @throws {DnsError} `Name` for a service that cannot have such a name. */
   constructor(options: MdnsLookupOptions = {}) {
@@ -140,7 +149,8 @@ export class MdnsLookup implements AddressLookup {
     if (this.#isClosed) return;
     const { clock } = this.#platform;
     const end = clock.now() + MDNS_LOOKUP_MS;
-    this.#start();
+    if (this.#opening === undefined) this.#start();
+    else this.#retry();
     await settleWithin(clock, this.#opening!, { signal });
     if (this.#sockets.size === 0 && !this.#isClosed) throw this.#noSocket();
     let told: EndpointInfo | undefined;
@@ -169,10 +179,15 @@ export class MdnsLookup implements AddressLookup {
   }
 
   /** Ends all questions and frees the sockets. Others notice after a while: nobody says goodbye here. */
-  async close(): Promise<void> {
-    if (this.#isClosed) return;
+  close(): Promise<void> {
+    return (this.#closing ??= this.#free());
+  }
+
+  async #free(): Promise<void> {
     this.#isClosed = true;
-    this.#platform.clock.clearTimeout(this.#timer);
+    const { clock } = this.#platform;
+    clock.clearTimeout(this.#timer);
+    clock.clearTimeout(this.#retryTimer);
     this.#changed.wakeAll();
     this.#events.close();
     await this.#opening;
@@ -184,19 +199,59 @@ export class MdnsLookup implements AddressLookup {
   #start(): void {
     if (this.#isClosed || this.#opening !== undefined) return;
     this.#opening = this.#open();
+    this.#scheduleRetry();
+  }
+
+  #scheduleRetry(): void {
+    if (this.#platform.bindMulticast === undefined) return;
+    this.#retryTimer = this.#platform.clock.setTimeout(() => {
+      this.#retry();
+      this.#scheduleRetry();
+    }, MDNS_RETRY_INTERVAL_MS);
+  }
+
+  /** What did not work is tried again, and everything when the network is another one. */
+  #retry(): void {
+    if (this.#now - this.#triedAt < MIN_RETRY_INTERVAL_MS) return;
+    if (this.#networkText() !== this.#joinedBy) this.#renew();
+    else {
+      for (const [family, socket] of this.#sockets)
+        if (socket.joinError !== undefined) this.#rejoin(family, socket);
+      this.#openMissing();
+    }
   }
 
   /** The network may be another one: groups are joined on the interface that is preferred now, and missing sockets tried again. */
   #renew(): void {
     this.#interfaces = undefined;
-    for (const [family, socket] of this.#sockets)
-      if (!socket.rejoin()) this.#write(() => `IPv${family}: not joined again: ${String(socket.lastError)}`);
+    for (const [family, socket] of this.#sockets) this.#rejoin(family, socket);
+    this.#openMissing();
+    this.#joinedBy = this.#networkText();
+  }
+
+  #rejoin(family: Family, socket: MulticastTransport): void {
+    this.#triedAt = this.#now;
+    const wasJoined = socket.joinError === undefined;
+    if (!socket.rejoin() && wasJoined)
+      this.#write(() => `IPv${family}: not joined again: ${String(socket.joinError)}`);
+  }
+
+  #openMissing(): void {
     if (this.#sockets.size < FAMILIES.length) this.#opening = this.#opening!.then(() => this.#open());
+  }
+
+  /** What decides which interface a group is joined on. */
+  #networkText(): string {
+    const { defaultRoute, interfaces } = this.#interfaceState();
+    const ips = interfaces.map(({ name, prefixes }) => [name, ...prefixes.map(({ ip }) => ip)].join(' '));
+    return [defaultRoute, ...ips].join('\n');
   }
 
   /** Never rejects. */
   async #open(): Promise<void> {
     const isFirst = this.#sockets.size === 0;
+    this.#triedAt = this.#now;
+    if (isFirst) this.#joinedBy = this.#networkText();
     await Promise.all(FAMILIES.map((family) => this.#openFamily(family)));
     if (isFirst) this.#swarm.begin(this.#now);
     this.#schedule();

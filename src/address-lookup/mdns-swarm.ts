@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { toHex } from '../base/bytes.ts';
+import { equalBytes, toHex } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import { EndpointId, parseKeyText } from '../base/endpoint-id.ts';
 import { DnsError } from '../base/errors.ts';
@@ -45,6 +45,13 @@ const MISSED_TURNS = 3;
  */
 export const MAX_MDNS_PEERS = 1_024;
 
+/**
+ * Names of nodes that nobody knew are looked at so often in a second. Telling whether one is a key takes 0.1 ms, and a datagram has
+ * room for 19: without a bound one host of the link could take the whole processor. {@link MAX_MDNS_PEERS} newcomers are still
+ * known within 11 s; honest ones are few in a second, as they answer in turn.
+ */
+export const MAX_NEW_IDS_PER_SECOND = 100;
+
 /** What datagrams, or what they say, is refused for. */
 export type MdnsFault =
   /** Longer than anybody of ours writes. */
@@ -55,6 +62,8 @@ export type MdnsFault =
   | 'noId'
   /** A node that was forgotten for another one, there being {@link MAX_MDNS_PEERS}. */
   | 'tooMany'
+  /** A node that was not known, above {@link MAX_NEW_IDS_PER_SECOND}. */
+  | 'tooFast'
   /** From somebody who is not in a network of this host. */
   | 'offLink';
 
@@ -99,6 +108,9 @@ export class Swarm {
   #extraDelayMs = 0;
   #phase: Phase = { type: 'asking', until: Infinity };
   #checkAt: Millis = Infinity;
+  /** Names that were looked at since. */
+  #newIds = 0;
+  #newIdsSince: Millis = -Infinity;
 
   /** @throws {DnsError} `Name` for a service that cannot have such a name. */
   constructor({ serviceName, rng }: SwarmOptions) {
@@ -204,8 +216,8 @@ export class Swarm {
   #hear(peers: readonly MdnsPeer[], now: Millis): SwarmOutput[] {
     const outputs: SwarmOutput[] = [];
     for (const peer of peers) {
-      const id = this.#identify(peer.label);
-      if (id === undefined) this.refuse('noId');
+      const id = this.#identify(peer.label, now);
+      if (typeof id === 'string') this.refuse(id);
       else outputs.push(...this.#see(id, peer, now));
     }
     const phase = this.#phase;
@@ -217,13 +229,25 @@ export class Swarm {
   }
 
   /** Looks for it among those who are known first: telling whether bytes are a key takes 0.1 ms. */
-  #identify(label: string): EndpointId | undefined {
+  #identify(label: string, now: Millis): EndpointId | MdnsFault {
     try {
-      return this.#peers.get(toHex(parseKeyText(label, 'EndpointId')))?.id ?? EndpointId.parse(label);
+      const bytes = parseKeyText(label, 'EndpointId');
+      const known = this.#peers.get(toHex(bytes))?.id;
+      if (known !== undefined) return known;
+      if (this.#self !== undefined && equalBytes(this.#self.toBytes(), bytes)) return this.#self;
+      return this.#mayLookAtNew(now) ? EndpointId.parse(label) : 'tooFast';
     } catch (error) {
       if (!(error instanceof ParseError)) throw error;
-      return undefined;
+      return 'noId';
     }
+  }
+
+  #mayLookAtNew(now: Millis): boolean {
+    if (now - this.#newIdsSince >= 1_000) {
+      this.#newIdsSince = now;
+      this.#newIds = 0;
+    }
+    return this.#newIds++ < MAX_NEW_IDS_PER_SECOND;
   }
 
   #see(id: EndpointId, said: MdnsPeer, now: Millis): SwarmOutput[] {

@@ -40,13 +40,15 @@ export interface MulticastTransport {
   onDatagram: ((data: Uint8Array, from: Addr) => void) | undefined;
   /** Sends to the group. Never throws: what cannot be sent counts as lost. */
   send(data: Uint8Array): void;
-  /** Datagrams that the system refused, and other failures. */
+  /** Datagrams that the system refused, and other failures; not those of joining. */
   readonly sendErrors: number;
   /** The latest of them. */
   readonly lastError: unknown;
+  /** Why it is in the group no more; undefined while it is. */
+  readonly joinError: unknown;
   /** Joins the group again: the interface on which it was joined may be another one by now. @returns whether that worked. */
   rejoin(): boolean;
-  /** Frees the socket. Idempotent. */
+  /** Frees the socket; resolves when it is freed, each time. */
   close(): Promise<void>;
 }
 
@@ -54,6 +56,6 @@ export interface MulticastTransport {
 export interface MulticastRequest {
   /** Its address and port. */
   readonly group: Addr;
-  /** Routers that a datagram may pass. */
+  /** Routers that a datagram may pass, over IPv4. Over IPv6 none may, the system's default. */
   readonly ttl: number;
 }

@@ -11,9 +11,10 @@ class MulticastSocket implements MulticastTransport {
   onDatagram: ((data: Uint8Array, from: Addr) => void) | undefined;
   sendErrors = 0;
   lastError: unknown;
+  joinError: unknown;
   readonly #socket: Socket;
   readonly #group: Addr;
-  #isClosed = false;
+  #closing: Promise<void> | undefined;
   readonly #onSent = (error: Error | null): void => {
     if (error !== null) this.#fail(error);
   };
@@ -24,13 +25,13 @@ class MulticastSocket implements MulticastTransport {
     socket.on('message', (data, { address, port }) => {
       // Not the Buffer: what takes slices of it shall have copies.
       const bytes = new Uint8Array(data.buffer, data.byteOffset, data.length);
-      if (!this.#isClosed) this.onDatagram?.(bytes, toAddr(address, port));
+      if (this.#closing === undefined) this.onDatagram?.(bytes, toAddr(address, port));
     });
     socket.on('error', (error) => this.#fail(error));
   }
 
   send(data: Uint8Array): void {
-    if (this.#isClosed) return;
+    if (this.#closing !== undefined) return;
     try {
       this.#socket.send(data, 0, data.length, this.#group.port, this.#group.ip, this.#onSent);
     } catch (error) {
@@ -39,7 +40,7 @@ class MulticastSocket implements MulticastTransport {
   }
 
   rejoin(): boolean {
-    if (this.#isClosed) return false;
+    if (this.#closing !== undefined) return false;
     try {
       this.#socket.dropMembership(this.#group.ip);
     } catch {
@@ -47,9 +48,10 @@ class MulticastSocket implements MulticastTransport {
     }
     try {
       this.#socket.addMembership(this.#group.ip);
+      this.joinError = undefined;
       return true;
     } catch (error) {
-      this.#fail(error);
+      this.joinError = error;
       return false;
     }
   }
@@ -60,9 +62,7 @@ class MulticastSocket implements MulticastTransport {
   }
 
   close(): Promise<void> {
-    if (this.#isClosed) return Promise.resolve();
-    this.#isClosed = true;
-    return new Promise((resolve) => this.#socket.close(() => resolve()));
+    return (this.#closing ??= new Promise((resolve) => this.#socket.close(() => resolve())));
   }
 }
 
@@ -95,7 +95,7 @@ export function bindMulticast({ group, ttl }: MulticastRequest): Promise<Multica
     socket.bind({ address: isV6 ? '::' : '0.0.0.0', port: group.port, exclusive: true }, () => {
       try {
         socket.setMulticastLoopback(true);
-        socket.setMulticastTTL(ttl);
+        if (!isV6) socket.setMulticastTTL(ttl);
         socket.addMembership(group.ip);
       } catch (error) {
         fail(error as Error);

@@ -15,6 +15,7 @@ import {
   type LookupFactory,
   type Platform,
 } from '../../src/index.ts';
+import { MDNS_RETRY_INTERVAL_MS } from '../../src/actors/mdns-lookup.ts';
 import { MdnsLookup, type DiscoveryEvent, type MdnsLookupOptions } from '../../src/lookup/mdns.ts';
 import { ALPN, echo, failure, simulated, type Simulated } from '../support/endpoints.ts';
 import { SimLink } from '../support/sim-multicast.ts';
@@ -316,6 +317,67 @@ describe('sockets', () => {
       server.externalAddrs.add(parseAddr('192.0.2.8:8'));
       await place.sleep(1_000);
       expect([...near.link.members].filter(({ rejoined }) => rejoined > 0)).toHaveLength(2);
+    }),
+  );
+
+  test(
+    'they are tried again after a while, also for who only listens, though no address changes; and when somebody asks',
+    nearby(async (near) => {
+      const { place } = near;
+      near.link.broken.add(4).add(6);
+      const listener = near.listener();
+      const { events } = takeDown(listener);
+      const server = await near.serve();
+      await place.sleep(60_000);
+      expect(near.mdnsLines.filter((line) => line.includes('no IPv'))).toHaveLength(2);
+      near.link.broken.clear();
+      await place.sleep(2 * MDNS_RETRY_INTERVAL_MS);
+      expect(events).toMatchObject([{ type: 'discovered' }]);
+
+      // Only the question opens this one: the timer comes later.
+      near.link.broken.add(4).add(6);
+      const asking = near.listener();
+      expect(await failure(answersOf(asking, server.id))).toMatchObject({ code: 'MdnsError.NoSocket' });
+      await place.sleep(1_000);
+      near.link.broken.clear();
+      const count = near.link.members.size;
+      const abort = new AbortController();
+      const asked = asking.resolve(server.id, { signal: abort.signal }).next();
+      await place.sleep(100);
+      expect(near.link.members.size).toBe(count + 2);
+      abort.abort(new Error('enough'));
+      await failure(asked);
+    }),
+  );
+
+  test(
+    'a group that could not be joined again is joined when there is a way to it',
+    nearby(async (near) => {
+      const { place } = near;
+      const server = await near.serve();
+      await place.sleep(1_000);
+      near.link.broken.add(4);
+      server.externalAddrs.add(parseAddr('192.0.2.7:7'));
+      await place.sleep(60_000);
+      expect(near.mdnsLines.filter((line) => line.includes('IPv4: not joined again'))).toHaveLength(1);
+      expect(near.mdnsLines.filter((line) => line.includes('sending failed'))).toEqual([]);
+      const isJoined = () => [...near.link.members].map(({ joinError }) => joinError === undefined);
+      expect(isJoined()).toEqual([false, true]);
+      near.link.broken.clear();
+      await place.sleep(MDNS_RETRY_INTERVAL_MS);
+      expect(isJoined()).toEqual([true, true]);
+    }),
+  );
+
+  test(
+    'closing again resolves when the sockets are free, too',
+    nearby(async (near) => {
+      const lookup = near.listener();
+      takeDown(lookup);
+      const [first, second] = [lookup.close(), lookup.close()];
+      await second;
+      expect(near.link.members.size).toBe(0);
+      await first;
     }),
   );
 

@@ -20,6 +20,7 @@ class SimMember implements MulticastTransport {
   onDatagram: ((data: Uint8Array, from: Addr) => void) | undefined;
   sendErrors = 0;
   lastError: unknown;
+  joinError: unknown;
   rejoined = 0;
   readonly addr: Addr;
   readonly #link: SimLink;
@@ -40,7 +41,9 @@ class SimMember implements MulticastTransport {
 
   rejoin(): boolean {
     this.rejoined++;
-    return true;
+    const isBroken = this.#link.broken.has(this.addr.family);
+    this.joinError = isBroken ? noDevice() : undefined;
+    return !isBroken;
   }
 
   close(): Promise<void> {
@@ -49,13 +52,17 @@ class SimMember implements MulticastTransport {
   }
 }
 
+function noDevice(): Error {
+  return Object.assign(new Error('addMembership ENODEV'), { code: 'ENODEV' });
+}
+
 /** The link. */
 export class SimLink {
   /** One way to others, ms. Who sends hears itself at once. */
   delayMs = 1;
   /** Everything that was sent. */
   readonly sent: SentToAll[] = [];
-  /** Families that nobody can bind. */
+  /** Families whose group nobody can join. */
   readonly broken = new Set<4 | 6>();
   /** Hosts that cannot send. */
   readonly failing = new Set<string>();
@@ -69,8 +76,7 @@ export class SimLink {
   /** For `Platform.bindMulticast` of a host. @param addrOf - Its address of a family. */
   binder(addrOf: (family: 4 | 6) => Addr): (request: MulticastRequest) => Promise<MulticastTransport> {
     return ({ group }) => {
-      if (this.broken.has(group.family))
-        return Promise.reject(Object.assign(new Error('addMembership ENODEV'), { code: 'ENODEV' }));
+      if (this.broken.has(group.family)) return Promise.reject(noDevice());
       const member = new SimMember(this, addrOf(group.family));
       this.members.add(member);
       return Promise.resolve(member);
@@ -85,7 +91,7 @@ export class SimLink {
       if (member.addr.family !== from.family) continue;
       const delayMs = member.addr === from ? 0 : this.delayMs;
       this.#clock.setTimeout(() => {
-        if (this.members.has(member)) member.onDatagram?.(copy, from);
+        if (this.members.has(member) && member.joinError === undefined) member.onDatagram?.(copy, from);
       }, delayMs);
     }
   }

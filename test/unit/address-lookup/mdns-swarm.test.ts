@@ -11,6 +11,7 @@ import {
   ENOUGH_ANSWERS,
   EXPIRY_CHECK_INTERVAL_MS,
   MAX_MDNS_PEERS,
+  MAX_NEW_IDS_PER_SECOND,
   RESPONSE_DELAY_MS,
   Swarm,
   type SwarmOutput,
@@ -364,11 +365,25 @@ describe('who is known', () => {
     const extra = 50;
     let expired = 0;
     for (let i = 1; i <= MAX_MDNS_PEERS + extra; i++)
-      expired += swarm.receive(answerOf(i), 4, 1_000).filter(({ type }) => type === 'expired').length;
+      expired += swarm.receive(answerOf(i), 4, 10 * i).filter(({ type }) => type === 'expired').length;
     expect([swarm.peers.length, expired]).toEqual([MAX_MDNS_PEERS, extra]);
     expect(swarm.refused.get('tooMany')).toBe(extra);
     expect(swarm.peer(idOf(extra))).toBeUndefined();
     expect(swarm.peer(idOf(extra + 1))).toBeDefined();
     expect(swarm.peer(idOf(MAX_MDNS_PEERS + extra))).toBeDefined();
+  });
+
+  test('nodes that nobody knew are looked at so often in a second; those who are known, and we, are heard beside', () => {
+    const swarm = new Swarm({ serviceName: SERVICE, rng: new SimRng(SEED) });
+    swarm.setSelf(idOf(0), undefined);
+    swarm.begin(0);
+    swarm.receive(answerOf(1), 4, 0);
+    for (let i = 2; i <= MAX_NEW_IDS_PER_SECOND + 20; i++) swarm.receive(answerOf(i), 4, 500);
+    expect(swarm.peers).toHaveLength(MAX_NEW_IDS_PER_SECOND);
+    expect(Object.fromEntries(swarm.refused)).toEqual({ tooFast: 20 });
+    expect(swarm.receive(answerOf(1, 7), 4, 999)).toMatchObject([{ type: 'discovered' }]);
+    swarm.receive(answerOf(0), 4, 999);
+    expect(swarm.refused.get('tooFast')).toBe(20);
+    expect(swarm.receive(answerOf(2_000), 4, 1_000)).toMatchObject([{ type: 'discovered' }]);
   });
 });
