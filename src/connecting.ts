@@ -4,9 +4,10 @@
  * @module
  */
 import type { ConnectionActor } from './actors/connection-actor.ts';
+import { anotherPeer } from './actors/connections.ts';
 import { quiet } from './actors/wait.ts';
 import type { EndpointId } from './base/endpoint-id.ts';
-import { AuthenticationError, ConnectError, ConnectingError, ConnectionError } from './base/errors.ts';
+import { ConnectError, ConnectingError, ConnectionError } from './base/errors.ts';
 import { Connection } from './connection.ts';
 import type { EngineCapabilities } from './quic/engine.ts';
 
@@ -137,18 +138,7 @@ export function toConnectError(
       new ConnectingError('ConnectingError.HandshakeFailure', message, error),
     );
   }
-  if (isOurs && IDENTITY_ALERTS.has(alert)) {
-    const reason = new AuthenticationError(
-      'AuthenticationError.RemoteId',
-      'the peer has another endpoint id',
-      error,
-    );
-    return new ConnectError(
-      'ConnectError.AuthenticationError',
-      'who answered is not who was dialled',
-      new ConnectingError('ConnectingError.HandshakeFailure', reason.message, reason),
-    );
-  }
+  if (isOurs && IDENTITY_ALERTS.has(alert)) return anotherPeer(error);
   return new ConnectError(
     'ConnectError.Connection',
     error.message,

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import type { EndpointId } from '../base/endpoint-id.ts';
+import { AuthenticationError, ConnectError, ConnectingError } from '../base/errors.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import type { QuicConnection } from '../quic/engine.ts';
 import type { Log } from '../transport/log.ts';
@@ -23,6 +25,12 @@ export interface ConnectionsOptions {
   readonly afterHandshake: ((connection: ConnectionActor) => Promise<void>) | undefined;
 }
 
+/** Who is dialled, and the mapped address at which. */
+export interface Dialled {
+  readonly id: EndpointId;
+  readonly to: Addr;
+}
+
 /** Connections whose end the engine has not told. */
 export class Connections {
   readonly #options: ConnectionsOptions;
@@ -34,8 +42,8 @@ export class Connections {
     options.driver.onProgress = () => this.#progressed?.();
   }
 
-  /** Takes a connection that the engine has begun. @param to - The mapped address that was dialled, held until it is settled. */
-  adopt(quic: QuicConnection, to?: Addr): ConnectionActor {
+  /** Takes a connection that the engine has begun. @param dialled - Its mapped address is held until another one is settled. */
+  adopt(quic: QuicConnection, dialled?: Dialled): ConnectionActor {
     const { driver, mapped, log, system } = this.#options;
     const actor = new ConnectionActor({
       quic,
@@ -43,17 +51,17 @@ export class Connections {
       mapped,
       log,
       system,
-      admit: (connection) => this.#admit(connection),
+      admit: (connection) => this.#admit(connection, dialled?.id),
     });
     this.#open.add(actor);
     actor.drained.promise.then(
       () => this.#open.delete(actor),
       () => undefined,
     );
-    if (to !== undefined) {
+    if (dialled !== undefined) {
       // First flights go there until the handshake has settled on an address.
-      mapped.hold(to);
-      const release = (): void => mapped.release(to);
+      mapped.hold(dialled.to);
+      const release = (): void => mapped.release(dialled.to);
       actor.connected.promise.then(release, release);
     }
     driver.wake();
@@ -61,10 +69,12 @@ export class Connections {
   }
 
   /** The handshake of a connection is complete: its peer's remote takes it, then hooks may refuse it. */
-  async #admit(connection: ConnectionActor): Promise<void> {
+  async #admit(connection: ConnectionActor, dialled: EndpointId | undefined): Promise<void> {
     const { remotes, afterHandshake } = this.#options;
     const { remoteId } = connection;
-    if (remoteId === undefined) return;
+    // Engines check this during the handshake; that the peer is who was dialled is too much to leave to every engine.
+    if (remoteId === undefined) throw handshakeFailure('the peer proved no endpoint id');
+    if (dialled !== undefined && !remoteId.equals(dialled)) throw anotherPeer();
     await remotes().addConnection(remoteId, connection);
     await afterHandshake?.(connection);
   }
@@ -89,4 +99,15 @@ export class Connections {
   endpointEnded(): void {
     for (const connection of this.#open) connection.endpointEnded();
   }
+}
+
+/** What `connect` reports when the peer has another endpoint id than was dialled. */
+export function anotherPeer(cause?: unknown): ConnectError {
+  const failure = handshakeFailure('the peer has another endpoint id', cause);
+  return new ConnectError('ConnectError.AuthenticationError', 'who answered is not who was dialled', failure);
+}
+
+function handshakeFailure(message: string, cause?: unknown): ConnectingError {
+  const reason = new AuthenticationError('AuthenticationError.RemoteId', message, cause);
+  return new ConnectingError('ConnectingError.HandshakeFailure', message, reason);
 }

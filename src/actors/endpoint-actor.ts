@@ -432,7 +432,7 @@ export class EndpointActor {
       const targets = this.remotes.targetsOf(id).map((addr) => formatRemoteAddr(this.describe(addr)));
       return `#${quic.stableId} client dials ${id.toString().slice(0, 10)} at ${targets.join(', ')}`;
     });
-    return this.#connections.adopt(quic, to);
+    return this.#connections.adopt(quic, { id, to });
   }
 
   async #resolve(remote: EndpointAddr, signal: AbortSignal): Promise<Addr> {

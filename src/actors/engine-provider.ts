@@ -16,9 +16,12 @@ export const ownEngine: EngineProvider = {
 /** Loads an engine. @throws {BindError} `BindError.Engine`, also from what is returned. */
 export async function loadEngine(provider: EngineProvider): Promise<(options: EngineOptions) => QuicEngine> {
   const { name } = provider;
-  const make = await provider.load().catch((error: unknown) => {
+  let make: (options: EngineOptions) => QuicEngine;
+  try {
+    make = await provider.load();
+  } catch (error) {
     throw toBindError(name, error);
-  });
+  }
   return (options) => {
     try {
       return make(options);

@@ -155,8 +155,8 @@ function defineCompress(module: ModuleBuilder): FunctionBuilder {
 }
 
 /**
- * `finish(at, tail, total)`: pads the last `tail` bytes, fewer than 64, of a message of `total` bytes (FIPS 180-4 §5.1.1), and
- * writes the digest. What lies behind the tail is overwritten.
+ * `finish(at, tail, total)`: pads the last `tail` bytes, fewer than 64, of a message of `total` bytes, fewer than 2^29 (FIPS
+ * 180-4 §5.1.1), and writes the digest. What lies behind the tail is overwritten.
  */
 function defineFinish(module: ModuleBuilder, compress: FunctionBuilder): FunctionBuilder {
   const finish = module.function('finish', [I32, I32, I32], undefined);

@@ -60,6 +60,9 @@ function instance(): Instance {
   return running;
 }
 
+/** Bytes in the longest message. */
+const MAX_TOTAL = 2 ** 29;
+
 /** True when this environment can run the module; tried once. */
 export function hasWasmSha256(): boolean {
   return (shared ??= start()) !== false;
@@ -103,7 +106,9 @@ export class WasmSha256 implements IncrementalHash {
     this.#restBytes = length - whole;
   }
 
+  /** @throws {RangeError} after 512 MiB: the module counts bits in 32 of them. */
   digest(): Uint8Array {
+    if (this.#total >= MAX_TOTAL) throw new RangeError('the message is too long');
     const { memory, state, run } = this.#instance;
     state.set(this.#state);
     memory.set(this.#rest, DATA_AT);

@@ -2,7 +2,8 @@
  * X25519 key pairs for the handshakes of one endpoint. Making one takes as long as the agreement itself, and who has just
  * sent its first flight has time for the next one.
  *
- * Each pair serves one handshake and is then forgotten, so that made ahead is as secret as made at once.
+ * Each pair serves one handshake and is then forgotten. One that waits lies in memory until then, beside the keys of open
+ * connections.
  *
  * @module
  */

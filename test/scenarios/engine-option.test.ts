@@ -1,7 +1,9 @@
 /** Endpoints with another engine than ours, and with peers that prove their keys by certificates. */
 import { describe, expect, test } from '@jest/globals';
-import { BindError, Endpoint, EndpointAddr, type EndpointOptions } from '../../src/index.ts';
+import { BindError, Endpoint, EndpointAddr, SecretKey, type EndpointOptions } from '../../src/index.ts';
+import { QuicEndpoint } from '../../src/quic/endpoint.ts';
 import type { EngineProvider } from '../../src/quic/engine.ts';
+import { endpointTlsName } from '../../src/tls/endpoint-name.ts';
 import { ALPN, echo, failure, onLoopback, simulated } from '../support/endpoints.ts';
 import { limitedEngine } from '../support/limited-engine.ts';
 
@@ -42,6 +44,35 @@ describe('the engine of an endpoint', () => {
         expect(error.message).toContain('"broken"');
       })();
   });
+
+  test(
+    'one that does not check who answers connects nobody else than who was dialled',
+    simulated(async (place) => {
+      const careless: EngineProvider = {
+        name: 'careless',
+        load: () =>
+          Promise.resolve((options) => {
+            const engine = new QuicEndpoint(options);
+            const connect = engine.connect.bind(engine);
+            engine.connect = (to, _serverName, config, now) => {
+              const answering = endpointTlsName(server.id.toBytes());
+              return connect(to, answering, config, now);
+            };
+            return engine;
+          }),
+      };
+      const server = await place.bind({ alpns: [ALPN] });
+      const client = await place.bind({ engine: careless });
+      const accepted = failure(server.accept().then((incoming) => incoming!.accept().connected));
+      const other = new EndpointAddr(SecretKey.generate().publicKey, place.addrOf(server).addrs);
+      const error = await failure(client.connect(other, ALPN));
+      expect(error).toMatchObject({
+        code: 'ConnectError.AuthenticationError',
+        cause: { code: 'ConnectingError.HandshakeFailure', cause: { code: 'AuthenticationError.RemoteId' } },
+      });
+      expect(await accepted).toMatchObject({ code: 'ConnectionError.ConnectionClosed' });
+    }),
+  );
 
   test('something that is no engine is a TypeError', async () => {
     const options = { preset: 'minimal', engine: 'quiche' } as unknown as EndpointOptions;
