@@ -109,8 +109,10 @@ export class DnsHttp {
         case '/dns-query':
           return this.#dnsByGet(request);
         case '/healthz':
+          this.#checkHealth();
           return json({ status: 'ok', version: this.#parts.version, git_hash: 'unknown' });
         case '/healthcheck':
+          this.#checkHealth();
           return text('OK');
         case '/':
           return text('Hi!');
@@ -118,6 +120,12 @@ export class DnsHttp {
     }
     const isKnown = key !== undefined || ['/dns-query', '/healthz', '/healthcheck', '/'].includes(path);
     throw isKnown ? new Refusal(405, 'method not allowed') : new Refusal(404, 'not found');
+  }
+
+  /** @throws {Refusal} when nothing can be answered until the server is started again. */
+  #checkHealth(): void {
+    const { failure } = this.#parts.store;
+    if (failure !== undefined) throw new Refusal(503, `the store has ended: ${failure.message}`);
   }
 
   async #put(z32: string, request: ListenerRequest): Promise<ListenerResponse> {
@@ -128,6 +136,8 @@ export class DnsHttp {
       switch (outcome) {
         case 'full':
           throw new Refusal(503, 'there is no room for another key', 'pkarr_publish_store_full');
+        case 'busy':
+          throw tooManyPuts();
         case 'unchanged':
           metrics.add('pkarr_publish_noop');
           break;
@@ -166,8 +176,7 @@ export class DnsHttp {
 
   /** @throws {Refusal} */
   async #verify(key: Uint8Array, body: Uint8Array): Promise<SignedPacket> {
-    if (this.#verifying >= MAX_VERIFYING)
-      throw new Refusal(503, 'too many puts at a time', 'pkarr_publish_busy', { 'Retry-After': '1' });
+    if (this.#verifying >= MAX_VERIFYING) throw tooManyPuts();
     this.#verifying++;
     try {
       const id = EndpointId.fromVerified(key);
@@ -235,6 +244,10 @@ export class DnsHttp {
     const headers = Number.isFinite(ttl) ? caching({ ttl }) : {};
     return json(toJsonAnswer(question, answer), { 'Content-Type': 'application/dns-json', ...headers });
   }
+}
+
+function tooManyPuts(): Refusal {
+  return new Refusal(503, 'too many puts at a time', 'pkarr_publish_busy', { 'Retry-After': '1' });
 }
 
 function caching({ ttl }: Pick<Reply, 'ttl'>): Record<string, string> {

@@ -78,6 +78,11 @@ export interface DnsServerOptions extends ZoneOptions {
   /** Something new was stored of an endpoint. Must not throw. */
   readonly onPublish?: ((id: EndpointId) => void) | undefined;
   /**
+   * The store has ended by itself and is not started again: the server has to be. Called once, up to 10 s later; `/healthz` is 503
+   * from the first moment on. Must not throw.
+   */
+  readonly onStoreEnd?: ((error: Error) => void) | undefined;
+  /**
    * Asks the Mainline DHT for keys that are not in the store, when they are asked for by DNS; Node with the package `pkarr`.
    * Default: no.
    */
@@ -141,7 +146,8 @@ export class DnsServer {
     try {
       await server.#listen();
     } catch (error) {
-      await server.close();
+      // What went wrong first is what is told.
+      await server.close().catch(() => undefined);
       throw error;
     }
     server.#scheduleExpiry();
@@ -343,7 +349,12 @@ export class DnsServer {
       removed = await this.#store!.removeOlder(BigInt(Math.max(0, Math.floor(oldest * 1_000))));
       this.#metrics.add('store_packets_expired', removed);
     } catch {
-      // The store has failed; who puts is told so, and the next time may go better.
+      // Who puts is told so, and the next time may go better; but not when the store has ended.
+      const failure = this.#store!.failure;
+      if (failure !== undefined) {
+        this.#options.onStoreEnd?.(failure);
+        return;
+      }
     }
     this.#scheduleExpiry(removed < MAX_REMOVALS ? EXPIRY_INTERVAL_MS : 0);
   }

@@ -34,7 +34,10 @@ export async function dns({ configPath = DEFAULT_PATH }: DnsOptions): Promise<vo
   });
   let server: DnsServer;
   try {
-    server = await DnsServer.listen(options);
+    server = await DnsServer.listen({
+      ...options,
+      onStoreEnd: (error) => console.error(`start the server again, its store has ended: ${explain(error)}`),
+    });
   } catch (error) {
     if (!(error instanceof DnsServerError)) throw error;
     throw new UserError(explain(error), error);

@@ -14,11 +14,16 @@ export const MAX_REMOVALS = 1_000;
 /** Most records that are looked at for it; the next time goes on there. */
 const MAX_LOOKS = 20_000;
 
-/** What a put did: `unchanged` when what is stored is the same or newer, `full` when there is no room for another key. */
-export type PutOutcome = 'inserted' | 'updated' | 'unchanged' | 'full';
+/**
+ * What a put did: `unchanged` when what is stored is the same or newer, `full` when there is no room for another key, `busy` when
+ * too many wait: the same put may go well in a second.
+ */
+export type PutOutcome = 'inserted' | 'updated' | 'unchanged' | 'full' | 'busy';
 
 /** Keeps one packet per key. Packets are verified before they come here. */
 export interface RecordStore {
+  /** Why it never does anything any more; undefined, or left out, as long as it may. */
+  readonly failure?: Error | undefined;
   /** @param key - 32 bytes. @returns signature, timestamp, DNS message; undefined when there is none. */
   get(key: Uint8Array): Promise<Uint8Array | undefined>;
   /**

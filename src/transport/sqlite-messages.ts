@@ -15,7 +15,7 @@ export interface PackedBytes {
   readonly lengths: Int32Array<ArrayBuffer>;
 }
 
-/** To the thread. It answers each with one {@link SqliteAnswer}, in order. */
+/** To the thread. It does one after the other, and answers with {@link SqliteAnswer}. */
 export interface SqliteTask {
   /** Keys to be looked up. */
   readonly gets: PackedBytes;
@@ -30,14 +30,20 @@ export interface SqliteTask {
 /** Of one part of a task: what it brought, or why it failed. */
 export type Attempt<T> = { readonly value: T } | { readonly error: unknown };
 
-/** From the thread: the parts of a task. */
-export interface SqliteAnswer {
-  readonly gets: Attempt<PackedBytes>;
+/** What a task changed. */
+export interface SqliteChanges {
   /** Places in {@link OUTCOMES}. */
   readonly puts: Attempt<Uint8Array<ArrayBuffer>>;
   readonly removed: Attempt<number>;
   /** Packets in the database. */
   readonly size: number;
+}
+
+/** From the thread: what a task read, and what it changed; in two messages when the second takes a commit, else in one. */
+export interface SqliteAnswer {
+  readonly gets?: Attempt<PackedBytes>;
+  /** The task is done. */
+  readonly changes?: SqliteChanges;
 }
 
 /** From the thread, once: it is open, or could not be opened. */

@@ -1,13 +1,14 @@
 /**
- * A record store in an SQLite database, which has a thread of its own: the disk makes nobody wait but who puts.
+ * A record store in an SQLite database, which has a thread of its own: the disk makes nobody wait but who puts, and who gets what
+ * is not in memory.
  *
  * ```text
- * get ─ cache ─┐                        ┌ gets
+ * get ─ cache ─┐                        ┌ gets ────────────► answers
  * put ─────────┴ waiting ─ one task ──► ┤ puts, one commit ─► answers
  * ```
  *
- * One task is under way at a time. What comes meanwhile is the next one; so puts wait for one commit and share the one after.
- * Nothing is acknowledged before its commit.
+ * One task is under way at a time. What comes meanwhile is the next one; so puts wait for one commit and share the one after, and
+ * gets wait for the one that is under way. Nothing is acknowledged before its commit.
  *
  * @module
  */
@@ -25,18 +26,22 @@ import {
   packPackets,
   unpack,
   type Attempt,
+  type PackedBytes,
   type SqliteAnswer,
+  type SqliteChanges,
   type SqliteStart,
   type SqliteTask,
 } from './sqlite-messages.ts';
 import type { SqliteRecordsOptions } from './sqlite-records.ts';
 import type { SqlDatabase } from './sqlite.ts';
 
-/** Puts that wait for a commit, and gets that wait for the database, each; more are refused. */
-const MAX_WAITING = 65_536;
+/** Puts that wait: 16 commits, which a slow disk does in some seconds. Who puts then comes later. */
+const MAX_WAITING_PUTS = 8_192;
+/** Gets that wait for the database: more than a server's listeners have under way. */
+const MAX_WAITING_GETS = 65_536;
 /** Puts and gets in one task, each: what comes after them waits so long. */
 const MAX_TASK_ITEMS = 512;
-/** Packets that are kept in memory, about 30 MiB. */
+/** Packets that are kept in memory: 30 MiB of usual ones, 80 MiB (measured) when all are as long as can be. */
 const CACHED_PACKETS = 65_536;
 
 interface Waiting<T> {
@@ -131,6 +136,11 @@ export class SqliteRecordStore implements RecordStore {
     }
   }
 
+  /** As in {@link RecordStore}: the thread is not started again. */
+  get failure(): DnsServerError | undefined {
+    return this.#closing === undefined ? this.#failure : undefined;
+  }
+
   /** Packets in it. */
   get size(): number {
     return this.#size;
@@ -140,7 +150,7 @@ export class SqliteRecordStore implements RecordStore {
     if (this.#isOver) return Promise.reject(this.#overError());
     const cached = this.#cache.get(key);
     if (cached !== undefined && timestampOf(cached) >= this.#removedBefore) return Promise.resolve(cached);
-    if (this.#gets.length >= MAX_WAITING)
+    if (this.#gets.length >= MAX_WAITING_GETS)
       return Promise.reject(new DnsServerError('DnsServerError.Store', 'too many wait for the database'));
     return new Promise((resolve, reject) => {
       this.#gets.push({ key, resolve, reject });
@@ -150,7 +160,7 @@ export class SqliteRecordStore implements RecordStore {
 
   put(key: Uint8Array, payload: Uint8Array): Promise<PutOutcome> {
     if (this.#isOver) return Promise.reject(this.#overError());
-    if (this.#puts.length >= MAX_WAITING) return Promise.resolve('full');
+    if (this.#puts.length >= MAX_WAITING_PUTS) return Promise.resolve('busy');
     return new Promise((resolve, reject) => {
       this.#puts.push({ key, payload, resolve, reject });
       this.#schedule();
@@ -221,16 +231,25 @@ export class SqliteRecordStore implements RecordStore {
     return this.#gets.length > 0 || this.#puts.length > 0 || this.#removals.length > 0;
   }
 
-  #onAnswer({ gets, puts, removed, size }: SqliteAnswer): void {
-    const done = this.#underWay!;
-    this.#underWay = undefined;
-    this.#size = size;
-    settle(done.gets, mapAttempt(gets, unpack), (get, payload) => {
+  #onAnswer({ gets, changes }: SqliteAnswer): void {
+    if (gets !== undefined) this.#onGets(gets);
+    if (changes !== undefined) this.#onChanges(changes);
+  }
+
+  /** Before what the same task changed, so that the cache ends with that. */
+  #onGets(gets: Attempt<PackedBytes>): void {
+    settle(this.#underWay!.gets, mapAttempt(gets, unpack), (get, payload) => {
       // Of its own, so that it does not keep all that came with it.
       const own = payload?.slice();
       if (own !== undefined) this.#cache.set(get.key, own);
       get.resolve(own);
     });
+  }
+
+  #onChanges({ puts, removed, size }: SqliteChanges): void {
+    const done = this.#underWay!;
+    this.#underWay = undefined;
+    this.#size = size;
     settle(
       done.puts,
       mapAttempt(puts, (places) => [...places]),

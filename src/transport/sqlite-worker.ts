@@ -12,7 +12,9 @@ import {
   unpack,
   unpackPackets,
   type Attempt,
+  type PackedBytes,
   type SqliteAnswer,
+  type SqliteChanges,
   type SqliteStart,
   type SqliteTask,
 } from './sqlite-messages.ts';
@@ -31,8 +33,11 @@ function attempt<T>(act: () => T): Attempt<T> {
   }
 }
 
-function perform(records: SqliteRecords, task: SqliteTask): SqliteAnswer {
-  const gets = attempt(() => pack(unpack(task.gets).map((key) => records.get(key!))));
+function read(records: SqliteRecords, { gets }: SqliteTask): Attempt<PackedBytes> {
+  return attempt(() => pack(unpack(gets).map((key) => records.get(key!))));
+}
+
+function change(records: SqliteRecords, task: SqliteTask): SqliteChanges {
   const puts = attempt(() =>
     task.puts.lengths.length === 0
       ? new Uint8Array(0)
@@ -40,7 +45,12 @@ function perform(records: SqliteRecords, task: SqliteTask): SqliteAnswer {
   );
   const { removeOlder } = task;
   const removed = attempt(() => (removeOlder === undefined ? 0 : records.removeOlder(removeOlder)));
-  return { gets, puts, removed, size: records.size };
+  return { puts, removed, size: records.size };
+}
+
+function answer(message: SqliteAnswer): void {
+  const { gets } = message;
+  port.postMessage(message, gets !== undefined && 'value' in gets ? buffersOf(gets.value) : []);
 }
 
 function serve(records: SqliteRecords): void {
@@ -53,14 +63,19 @@ function serve(records: SqliteRecords): void {
   };
   port.on('message', (task: SqliteTask) => {
     clearTimeout(idleTimer);
-    const answer = perform(records, task);
-    port.postMessage(answer, 'value' in answer.gets ? buffersOf(answer.gets.value) : []);
+    const changesNothing = task.puts.lengths.length === 0 && task.removeOlder === undefined;
+    const gets = read(records, task);
+    // What is read does not wait for the disk.
+    const goesAhead = task.gets.lengths.length > 0 && !changesNothing;
+    if (goesAhead) answer({ gets });
+    const changes = change(records, task);
+    answer(goesAhead ? { changes } : { gets, changes });
     if (task.isLast) {
       records.close();
       port.close();
       return;
     }
-    isTidy &&= task.puts.lengths.length === 0 && task.removeOlder === undefined;
+    isTidy &&= changesNothing;
     if (!isTidy) idleTimer = setTimeout(tidy, IDLE_MS);
   });
 }

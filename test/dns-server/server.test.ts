@@ -21,6 +21,7 @@ import {
   MemoryRecordStore,
   type DnsServerMetric,
   type DnsServerOptions,
+  type RecordStore,
 } from '../../src/dns-server.ts';
 import {
   DnsLookup,
@@ -479,6 +480,53 @@ describe('life', () => {
     isBroken = false;
     expect([(await put(body)).status, (await get()).status]).toEqual([204, 200]);
     expect(codeOf(await askUdp(question(name)))).toBe('NOERROR');
+  });
+
+  test('a store that has ended: unhealthy at once, and said once', async () => {
+    const clock = new SimClock();
+    const ended: Error[] = [];
+    const failure = new Error('the thread is gone');
+    const gone = (): Promise<never> => Promise.reject(failure);
+    const store: RecordStore & { failure?: Error } = { get: gone, put: gone, removeOlder: gone, close: gone };
+    const platform = { ...systemPlatform, clock };
+    await restart({ platform, store, onStoreEnd: (error) => ended.push(error) });
+    const healthOf = async (): Promise<number[]> =>
+      Promise.all(
+        ['healthz', 'healthcheck'].map(async (at) => (await fetch(new URL(at, server.url))).status),
+      );
+    const pass = async (): Promise<void> => {
+      clock.advanceTo(clock.now() + 60_000);
+      await new Promise((resolve) => setImmediate(resolve));
+    };
+    await pass();
+    expect([await healthOf(), ended]).toEqual([[200, 200], []]);
+    store.failure = failure;
+    expect(await healthOf()).toEqual([503, 503]);
+    await pass();
+    await pass();
+    expect(ended).toEqual([failure]);
+  });
+
+  test('a store with too much to do: puts are to come later', async () => {
+    const store = Object.assign(new MemoryRecordStore(), { put: () => Promise.resolve('busy' as const) });
+    await restart({ store });
+    const refused = await put(packet().toRelayPayload());
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
+    expect([counted('pkarr_publish_busy'), counted('pkarr_publish_store_full')]).toEqual([1, 0]);
+  });
+
+  test('why it does not start is told, though closing fails as well', async () => {
+    const bindUdp: typeof systemPlatform.bindUdp = async (options) => {
+      const udp = await systemPlatform.bindUdp!(options);
+      const close = udp.close.bind(udp);
+      udp.close = () => close().then(() => Promise.reject(new Error('closing fails')));
+      return udp;
+    };
+    const options = {
+      platform: { ...systemPlatform, bindUdp },
+      dnsBind: ['127.0.0.1:0', server.dnsAddrs[0]!.text],
+    };
+    expect((await failure(DnsServer.listen(options))).code).toBe('DnsServerError.Bind');
   });
 
   test('options that cannot be, and a port that is taken', async () => {

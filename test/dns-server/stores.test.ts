@@ -145,6 +145,37 @@ describe.each(engines)('a database of %s', (engine) => {
     await store.close();
   });
 
+  test('what is got does not wait for what is put with it', async () => {
+    const messages: string[][] = [];
+    const startThread = (options: SqliteRecordsOptions): Worker =>
+      startSqliteThread(options).on('message', (answer: object) => messages.push(Object.keys(answer)));
+    const store = await SqliteRecordStore.open({ file: file(), clock, engine, startThread });
+    await store.put(key(1), payload(1));
+    messages.length = 0;
+    const order: string[] = [];
+    await Promise.all([
+      store.put(key(2), payload(1)).then(() => order.push('put')),
+      store.get(key(2)).then((found) => order.push(found === undefined ? 'nothing' : 'got')),
+    ]);
+    expect([messages, order]).toEqual([
+      [['gets'], ['changes']],
+      ['nothing', 'put'],
+    ]);
+    expect(toHex((await store.get(key(2)))!)).toBe(toHex(payload(1)));
+    await store.get(key(3));
+    expect(messages.at(-1)).toEqual(['gets', 'changes']);
+    await store.close();
+  });
+
+  test('more puts than can wait are told to come later', async () => {
+    const store = await open();
+    const puts = Array.from({ length: 8_193 }, () => store.put(key(1), payload(1)));
+    expect(await puts.at(-1)).toBe('busy');
+    expect(new Set(await Promise.all(puts.slice(0, -1)))).toEqual(new Set(['inserted', 'unchanged']));
+    expect(await store.put(key(1), payload(2))).toBe('updated');
+    await store.close();
+  });
+
   test('is for one process, and for one store in it', async () => {
     const store = await open();
     await expect(open()).rejects.toThrow();
@@ -160,12 +191,14 @@ describe.each(engines)('a database of %s', (engine) => {
     const startThread = (options: SqliteRecordsOptions): Worker => (thread = startSqliteThread(options));
     const store = await SqliteRecordStore.open({ file: file(), clock, engine, startThread });
     expect(await store.put(key(1), payload(1))).toBe('inserted');
+    expect(store.failure).toBeUndefined();
     const ended = expect.objectContaining({ code: 'DnsServerError.Store' });
     const waiting = [store.put(key(2), payload(1)), store.get(key(3)), store.removeOlder(0n)];
     const told = Promise.all(waiting.map((each) => expect(each).rejects.toEqual(ended)));
     await Promise.all([thread!.terminate(), told]);
     await expect(store.get(key(1))).rejects.toEqual(ended);
     await expect(store.put(key(1), payload(2))).rejects.toEqual(ended);
+    expect(store.failure).toEqual(ended);
     await store.close();
     const again = await open();
     expect(toHex((await again.get(key(1)))!)).toBe(toHex(payload(1)));

@@ -14,7 +14,8 @@ export const DNS_SERVER_METRICS = {
   pkarr_publish_malformed: 'puts of what is no signed packet: key, length or records',
   pkarr_publish_bad_signature: 'puts of packets that the key has not signed',
   pkarr_publish_bad_timestamp: 'puts of packets from the future, or older than is kept',
-  pkarr_publish_busy: 'puts that were refused because too many signatures were being verified',
+  pkarr_publish_busy:
+    'puts that were refused because too many signatures were being verified, or too many waited for the store',
   pkarr_publish_store_full: 'puts that were refused because the store is full',
   dns_requests: 'questions over all transports',
   dns_requests_udp: 'questions over UDP',
