@@ -272,6 +272,7 @@ export interface QuicConnection {
   closePath(path: PathId, code: number, now: Millis): void;
   /** Returns the previous status. */
   setPathStatus(path: PathId, status: PathStatus): PathStatus;
+  /** This and the two below do nothing for a path that is not open: its end may not have been heard of yet. */
   setPathMaxIdleTimeout(path: PathId, idleMs: Millis | undefined, now: Millis): void;
   setPathKeepAlive(path: PathId, intervalMs: Millis | undefined, now: Millis): void;
   pingPath(path: PathId): void;

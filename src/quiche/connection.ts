@@ -44,6 +44,8 @@ import { QuicheStreams } from './streams.ts';
 const SPARE_CIDS = MAX_OPEN_PATHS;
 /** First four bits of a Retry packet (RFC 9000 §17.2.5). */
 const RETRY_BITS = 0xf;
+/** How often all paths are asked for a packet: once more after one of them was given another place. */
+const SEND_ROUNDS = 2;
 /** Milliseconds that quiche's deadlines, cut to whole ones, may be early. */
 const ROUNDING_MS = 1;
 
@@ -274,15 +276,18 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
         this.#isPerPath = true;
       }
     }
-    for (const place of this.pathTable.places()) {
-      try {
-        const sent = native.sendOnPath(into, LOCAL, place.host);
-        if (sent !== null) return sent;
-      } catch {
-        if (this.isClosed) return null;
-        this.pathTable.replace(place, now);
-        this.touch();
+    for (let round = 0; round < SEND_ROUNDS; round++) {
+      let isReplaced = false;
+      for (const place of this.pathTable.places()) {
+        try {
+          const sent = native.sendOnPath(into, LOCAL, place.host);
+          if (sent !== null) return sent;
+        } catch {
+          if (this.isClosed) return null;
+          if (this.pathTable.replace(place, now)) isReplaced = true;
+        }
       }
+      if (!isReplaced) break;
     }
     return null;
   }

@@ -312,9 +312,10 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
         this.#readyNext = [];
       }
       const connection = this.#ready.pop()!;
-      connection.isReady = false;
       const quota = Math.min(TRANSMITS_PER_TURN, max - count);
+      // Still marked as ready: what it does meanwhile gives it no other turn, or there might be no end of them.
       const sent = connection.pollTransmits(out, quota, now);
+      connection.isReady = false;
       count += sent;
       if (sent === quota) this.touch(connection);
     }

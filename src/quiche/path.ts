@@ -22,6 +22,37 @@ export interface Path {
   keepAliveMs: Millis | undefined;
 }
 
+/** A path that nobody has answered on yet. */
+export function newPath(
+  id: PathId,
+  place: Place,
+  status: PathStatus,
+  transport: TransportConfig,
+  now: Millis,
+): Path {
+  return {
+    id,
+    place,
+    status,
+    validated: false,
+    stalled: false,
+    heardAt: now,
+    probedAt: now,
+    maxIdleMs: transport.pathMaxIdleTimeoutMs,
+    keepAliveMs: transport.pathKeepAliveIntervalMs,
+  };
+}
+
+/** When a path that carries no data is given up for its silence. */
+export function idleAt({ heardAt, maxIdleMs }: Path): Millis {
+  return maxIdleMs === undefined ? Infinity : heardAt + maxIdleMs;
+}
+
+/** When it is probed again. */
+export function keepAliveAt({ probedAt, keepAliveMs, validated }: Path): Millis {
+  return keepAliveMs === undefined || !validated ? Infinity : probedAt + keepAliveMs;
+}
+
 /** What the paths need of their connection. */
 export interface PathsOwner {
   readonly native: Connection;

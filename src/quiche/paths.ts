@@ -23,7 +23,7 @@ import {
   type NativePathEvent,
   type PathStats as NativePathStats,
 } from './native.ts';
-import type { Path, PathsOwner } from './path.ts';
+import { idleAt, keepAliveAt, newPath, type Path, type PathsOwner } from './path.ts';
 import { LOCAL, Places, type Place } from './places.ts';
 import { pathStatsOf } from './stats.ts';
 
@@ -52,7 +52,7 @@ export class QuichePaths {
     const place = this.#places.make(tuple.remote, tuple.local);
     place.isKnown = true;
     place.cid = 0;
-    this.#active = this.#newPath(0, place, 'available', now);
+    this.#active = newPath(0, place, 'available', owner.transport, now);
     this.#active.validated = true;
     this.#paths.push(this.#active);
   }
@@ -117,10 +117,7 @@ export class QuichePaths {
   /** Something authentic was received. */
   onHeard(): void {
     this.#timeouts = 0;
-    const path = this.#active;
-    if (!path.stalled) return;
-    path.stalled = false;
-    this.#owner.emit({ type: 'pathResumed', path: path.id });
+    this.#resume(this.#active);
   }
 
   /** A probe time-out went off while data or a probe was unacknowledged. */
@@ -190,9 +187,7 @@ export class QuichePaths {
       path: path.id,
       to: { remote: place.remote, local: place.local },
     });
-    if (!path.stalled) return;
-    path.stalled = false;
-    this.#owner.emit({ type: 'pathResumed', path: path.id });
+    this.#resume(path);
   }
 
   #onValidated(path: Path, now: Millis): void {
@@ -202,7 +197,7 @@ export class QuichePaths {
       path.validated = true;
       this.#owner.emit({ type: 'pathEstablished', path: path.id });
     }
-    if (this.#wanted === path) this.#moveTo(path);
+    if (this.#wanted === path) this.#tryMove(path);
   }
 
   #onFailed(port: number): void {
@@ -229,12 +224,8 @@ export class QuichePaths {
   deadline(): Millis {
     let deadline = Infinity;
     if (this.#owner.side === 'server' || !this.#owner.isEstablished) return deadline;
-    for (const path of this.#paths) {
-      if (path === this.#active) continue;
-      if (path.maxIdleMs !== undefined) deadline = Math.min(deadline, path.heardAt + path.maxIdleMs);
-      if (path.keepAliveMs !== undefined && path.validated)
-        deadline = Math.min(deadline, path.probedAt + path.keepAliveMs);
-    }
+    for (const path of this.#paths)
+      if (path !== this.#active) deadline = Math.min(deadline, idleAt(path), keepAliveAt(path));
     return deadline;
   }
 
@@ -243,10 +234,8 @@ export class QuichePaths {
     if (this.#owner.side === 'server' || !this.#owner.isEstablished) return;
     for (const path of [...this.#paths]) {
       if (path === this.#active) continue;
-      if (path.maxIdleMs !== undefined && now >= path.heardAt + path.maxIdleMs)
-        this.#abandon(path, { type: 'timedOut' });
-      else if (path.keepAliveMs !== undefined && path.validated && now >= path.probedAt + path.keepAliveMs)
-        this.#probe(path, now);
+      if (now >= idleAt(path)) this.#abandon(path, { type: 'timedOut' });
+      else if (now >= keepAliveAt(path)) this.#probe(path, now);
     }
   }
 
@@ -258,7 +247,7 @@ export class QuichePaths {
     const active = this.#active;
     if (isLost(active)) {
       const other = this.#paths.find((path) => path !== active && path.validated && !isLost(path));
-      if (other !== undefined) this.#moveTo(other);
+      if (other !== undefined) this.#tryMove(other);
     }
     for (const path of [...this.#paths]) {
       if (path === this.#active) {
@@ -294,18 +283,18 @@ export class QuichePaths {
   /**
    * Client: quiche cannot send to this place any more. That is a defect of quiche 0.18: a path that the server answers on with the
    * connection id of another one is lost with that id.
+   * @returns Whether packets may go elsewhere now.
    */
-  replace(place: Place, now: Millis): void {
+  replace(place: Place, now: Millis): boolean {
     const path = this.#pathAt(place.port);
-    if (path === undefined || this.#renew(path, now)) return;
-    if (path !== this.#active) return this.#abandon(path, { type: 'validationFailed' });
-    const other = this.#paths.find((each) => each !== path && each.validated);
-    if (other === undefined) return;
-    try {
-      this.#moveTo(other);
-    } catch (error) {
-      if (!(error instanceof PathError)) throw error;
+    if (path === undefined) return false;
+    if (this.#renew(path, now)) return true;
+    if (path !== this.#active) {
+      this.#abandon(path, { type: 'validationFailed' });
+      return false;
     }
+    const other = this.#paths.find((each) => each !== path && each.validated);
+    return other !== undefined && this.#tryMove(other);
   }
 
   // --- calls of the interface -----------------------------------------------------------------------------------------------
@@ -324,7 +313,7 @@ export class QuichePaths {
   }
 
   stats(id: PathId): PathStats | undefined {
-    const path = this.#paths.find((each) => each.id === id);
+    const path = this.#byId(id);
     const native = path && this.#nativeStats().get(path.place.port);
     return native && pathStatsOf(native);
   }
@@ -358,7 +347,7 @@ export class QuichePaths {
       else this.#places.free(place);
       throw new PathError('remoteCidsExhausted', `no path: ${failureOf(error).name}`);
     }
-    const path = this.#newPath(this.#nextId++, place, status, now);
+    const path = newPath(this.#nextId++, place, status, this.#owner.transport, now);
     this.#paths.push(path);
     if (status === 'available') this.#wanted = path;
     return path.id;
@@ -391,15 +380,18 @@ export class QuichePaths {
   }
 
   setMaxIdle(id: PathId, idleMs: Millis | undefined): void {
-    this.#find(id).maxIdleMs = idleMs;
+    const path = this.#byId(id);
+    if (path !== undefined) path.maxIdleMs = idleMs;
   }
 
   setKeepAlive(id: PathId, intervalMs: Millis | undefined): void {
-    this.#find(id).keepAliveMs = intervalMs;
+    const path = this.#byId(id);
+    if (path !== undefined) path.keepAliveMs = intervalMs;
   }
 
   ping(id: PathId, now: Millis): void {
-    const path = this.#find(id);
+    const path = this.#byId(id);
+    if (path === undefined) return;
     if (path === this.#active) this.#native.sendAckEliciting();
     else this.#probe(path, now);
   }
@@ -412,23 +404,39 @@ export class QuichePaths {
 
   // --- inside -----------------------------------------------------------------------------------------------------------
 
+  /** @throws {PathError} */
   #moveTo(path: Path): void {
+    const failure = this.#move(path);
+    if (failure !== undefined) throw new PathError('remoteCidsExhausted', `cannot move: ${failure}`);
+  }
+
+  #tryMove(path: Path): boolean {
+    return this.#move(path) === undefined;
+  }
+
+  /** Returns why quiche refuses. */
+  #move(path: Path): string | undefined {
+    if (path !== this.#active) {
+      try {
+        path.place.cid = this.#native.migrate(LOCAL, path.place.host);
+      } catch (error) {
+        return failureOf(error).name;
+      }
+      this.#active = path;
+      this.#timeouts = 0;
+      this.#resume(path);
+      // Tells the server at once, though there may be nothing to send.
+      this.#native.sendAckEliciting();
+      this.#owner.touch();
+    }
     if (this.#wanted === path) this.#wanted = undefined;
-    if (path === this.#active) return;
-    try {
-      path.place.cid = this.#native.migrate(LOCAL, path.place.host);
-    } catch (error) {
-      throw new PathError('remoteCidsExhausted', `cannot move: ${failureOf(error).name}`);
-    }
-    this.#active = path;
-    this.#timeouts = 0;
-    if (path.stalled) {
-      path.stalled = false;
-      this.#owner.emit({ type: 'pathResumed', path: path.id });
-    }
-    // Tells the server at once, though there may be nothing to send.
-    this.#native.sendAckEliciting();
-    this.#owner.touch();
+    return undefined;
+  }
+
+  #resume(path: Path): void {
+    if (!path.stalled) return;
+    path.stalled = false;
+    this.#owner.emit({ type: 'pathResumed', path: path.id });
   }
 
   #probe(path: Path, now: Millis): void {
@@ -460,27 +468,16 @@ export class QuichePaths {
     this.#owner.touch();
   }
 
-  #newPath(id: PathId, place: Place, status: PathStatus, now: Millis): Path {
-    const { pathMaxIdleTimeoutMs: maxIdleMs, pathKeepAliveIntervalMs: keepAliveMs } = this.#owner.transport;
-    return {
-      id,
-      place,
-      status,
-      validated: false,
-      stalled: false,
-      heardAt: now,
-      probedAt: now,
-      maxIdleMs,
-      keepAliveMs,
-    };
-  }
-
   #pathAt(port: number): Path | undefined {
     return this.#paths.find((path) => path.place.port === port);
   }
 
+  #byId(id: PathId): Path | undefined {
+    return this.#paths.find((path) => path.id === id);
+  }
+
   #find(id: PathId): Path {
-    const path = this.#paths.find((each) => each.id === id);
+    const path = this.#byId(id);
     if (path === undefined) throw new PathError('closedPath', `path ${id} is not open`);
     return path;
   }
