@@ -8,7 +8,10 @@ import { median, pair, sleep, start } from './processes.mjs';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: 'string', default: '5' }, peers: { type: 'string', default: 'iroh-ts,quiche,number0' } },
+  options: {
+    runs: { type: 'string', default: '5' },
+    peers: { type: 'string', default: 'iroh-ts,quiche,number0' },
+  },
 });
 const runs = Number(values.runs);
 const peers = values.peers.split(',');

@@ -52,7 +52,10 @@ export class NetReportRig {
   }
 
   /** A relay `oneWayMs` away, give or take `jitterMs`. @param hasWeb - Whether it answers `/ping`. */
-  async addRelay(oneWayMs: number, { hasWeb = true, hasQad = true, jitterMs = 0 } = {}): Promise<ReportedRelay> {
+  async addRelay(
+    oneWayMs: number,
+    { hasWeb = true, hasQad = true, jitterMs = 0 } = {},
+  ): Promise<ReportedRelay> {
     const i = this.around.length + 1;
     const host = this.world.addHost(`relay${i}`, `192.0.2.${i}`, { links: [delay(oneWayMs, jitterMs)] });
     const url = RelayUrl.parse(`https://relay${i}.example./`);

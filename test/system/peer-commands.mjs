@@ -193,8 +193,7 @@ export function servePeer(adapter) {
         isWriting = false;
       }, intervalMs);
       void (async () => {
-        for (let chunk = await bi.read(); chunk.length > 0; chunk = await bi.read())
-          noteBeat(tracked);
+        for (let chunk = await bi.read(); chunk.length > 0; chunk = await bi.read()) noteBeat(tracked);
       })().catch(() => undefined);
     },
 
