@@ -19,8 +19,12 @@ const CACHE_MS = 300_000;
 const FAILURE_MS = 15_000;
 /** Keys of which that is known, some 1 kB each; the oldest ones go. */
 const MAX_CACHED = 32_768;
-/** Walks at a time, of some 50 datagrams each: anybody can ask for any key. */
-const MAX_WALKS = 64;
+/**
+ * Walks at a time, of some 50 datagrams each: anybody can ask for any key. The queries of all walks share 64 places
+ * (`transport/pkarr-dht.ts`), and one to a node that is gone keeps its place for 2 s: were half of them such, twelve walks take
+ * some 10 s, of the 20 s that each may.
+ */
+const MAX_WALKS = 12;
 /**
  * Questions that wait, a tenth of those that a DNS listener has under way at a time (`dns-listener.ts`): what the store has is to be
  * answered whatever is asked beside it.

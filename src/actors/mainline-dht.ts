@@ -8,7 +8,16 @@
  *
  * @module
  */
-import { encodeReply, readQuery, readReply, toItem, toSignedPacket } from '../address-lookup/dht-messages.ts';
+import {
+  encodeReply,
+  isItemOf,
+  isLocalIpv4,
+  readQuery,
+  readReply,
+  toItem,
+  toSignedPacket,
+  usableContacts,
+} from '../address-lookup/dht-messages.ts';
 import type { DhtItem, DhtQuery, DhtReply } from '../address-lookup/dht-messages.ts';
 import type { SignedPacket } from '../address-lookup/signed-packet.ts';
 import { FreshnessCheck } from '../address-lookup/timestamps.ts';
@@ -32,12 +41,14 @@ export const DHT_BOOTSTRAP: readonly string[] = [
 ];
 /** What the package stores: less than what packets may have. */
 export const MAX_DHT_VALUE_BYTES = 999;
-/** A walk through the network may take so long, ms. Seconds are usual: nodes that are gone take 2 s each. */
+/** A walk through the network may take so long, once there is a client, ms. Seconds are usual: nodes that are gone take 2 s each. */
 export const DHT_TIME_LIMIT_MS = 20_000;
 /** Names of the first nodes must be found by then, ms. */
 const RESOLVE_LIMIT_MS = 5_000;
 /** Questions of one walk; some 50 are usual. Nodes that make up others without end keep us that long, not longer. */
 const MAX_QUERIES = 300;
+/** Questions for other nodes, not for a value, are counted anew after so long, ms: the library refreshes its table then. */
+const NODE_QUERIES_INTERVAL_MS = 900_000;
 /** Walks under way. */
 const MAX_SEARCHES = 256;
 /** The library waits up to 2.5 s for an answer. */
@@ -68,8 +79,11 @@ interface Client {
   readonly socket: PkarrSocket;
   readonly udp: DatagramTransport;
   readonly pending: Map<number, Pending>;
-  /** Questions for other nodes, not for values. */
-  walks: number;
+  /** Whether a first node is in a network that is not the internet: then others may be, too. */
+  readonly isLocal: boolean;
+  /** Questions for other nodes, not for values, since then. */
+  nodeQueries: number;
+  nodeQueriesSince: Millis;
 }
 
 /** One walk that somebody waits for. */
@@ -87,7 +101,7 @@ class Search {
   isDone = false;
   error: unknown;
   readonly #clock: Clock;
-  readonly #timer: TimerId;
+  #timer: TimerId;
 
   constructor(id: EndpointId, wantsItems: boolean, clock: Clock) {
     this.id = id;
@@ -95,7 +109,11 @@ class Search {
     this.wantsItems = wantsItems;
     this.changed = new WaitQueue(clock);
     this.#clock = clock;
-    this.#timer = clock.setTimeout(
+  }
+
+  /** The walk begins: its time runs. */
+  start(): void {
+    this.#timer = this.#clock.setTimeout(
       () => this.finish(new DhtError('DhtError.TimedOut', `no end within ${DHT_TIME_LIMIT_MS} ms`)),
       DHT_TIME_LIMIT_MS,
     );
@@ -211,6 +229,7 @@ export class MainlineDht {
     try {
       const client = await this.#ready();
       if (search.isDone) return;
+      search.start();
       await walk(client);
       if (search.answers === 0) throw new Error('no answer');
       search.finish();
@@ -282,8 +301,22 @@ export class MainlineDht {
       throw new DhtError('DhtError.Unavailable', 'no UDP socket for the DHT', cause);
     }
     const socket = new PkarrSocket(udp.localAddr.port);
-    const pending = new Map<number, Pending>();
-    const client: Client = { dht: start(socket, bootstrap), socket, udp, pending, walks: 0 };
+    let dht: PkarrDht;
+    try {
+      dht = start(socket, bootstrap);
+    } catch (cause) {
+      await udp.close();
+      throw new DhtError('DhtError.Unavailable', 'the package pkarr does not start a client', cause);
+    }
+    const client: Client = {
+      dht,
+      socket,
+      udp,
+      pending: new Map(),
+      isLocal: bootstrap.some(({ host }) => isLocalIpv4(toAddr(host, 0).bytes)),
+      nodeQueries: 0,
+      nodeQueriesSince: clock.now(),
+    };
     socket.onSend = (data, ip, port) => this.#send(client, data, ip, port);
     udp.onDatagrams = (batch) => {
       for (const { data, from } of batch) this.#receive(client, data, from, clock.now());
@@ -336,8 +369,15 @@ export class MainlineDht {
   }
 
   #mayAsk(client: Client, kind: string, target: string | undefined): boolean {
-    // Whether nodes of its table are there is asked once in a while.
-    if (target === undefined) return kind === 'ping' || client.walks++ < MAX_QUERIES;
+    if (target === undefined) {
+      const now = this.#platform.clock.now();
+      if (now - client.nodeQueriesSince >= NODE_QUERIES_INTERVAL_MS) {
+        client.nodeQueriesSince = now;
+        client.nodeQueries = 0;
+      }
+      // Whether nodes of its table are there is asked once in a while.
+      return kind === 'ping' || client.nodeQueries++ < MAX_QUERIES;
+    }
     const searches = [...(this.#searches.get(target) ?? [])].filter(
       ({ isDone, queries }) => !isDone && queries < MAX_QUERIES,
     );
@@ -352,7 +392,7 @@ export class MainlineDht {
     this.#platform.clock.defer(() => socket.deliver(encodeReply(reply), ip, port));
   }
 
-  #receive({ socket, pending }: Client, data: Uint8Array, from: Addr, now: Millis): void {
+  #receive({ socket, pending, isLocal }: Client, data: Uint8Array, from: Addr, now: Millis): void {
     let reply: DhtReply | undefined;
     try {
       reply = readReply(data);
@@ -372,8 +412,13 @@ export class MainlineDht {
     pending.delete(reply.transaction);
     const searches = [...(this.#searches.get(question.target ?? '') ?? [])];
     for (const search of searches) search.answers++;
-    if (reply.kind === 'response' && reply.item !== undefined && !this.#offer(reply.item, searches))
-      reply = { ...reply, item: undefined };
+    if (reply.kind === 'response') {
+      const contacts = usableContacts(reply.contacts, isLocal);
+      if (contacts.length < reply.contacts.length)
+        this.#refuse(new DhtError('DhtError.Contact', `${from.text} told of nodes where none can be`));
+      const isItemFine = reply.item !== undefined && this.#offer(reply.item, searches);
+      reply = { ...reply, contacts, item: isItemFine ? reply.item : undefined };
+    }
     socket.deliver(encodeReply(reply), ip, port);
   }
 
@@ -384,20 +429,25 @@ export class MainlineDht {
 
   /** @returns whether it is a packet that may be believed. */
   #offer(item: DhtItem, searches: readonly Search[]): boolean {
-    const [{ id } = { id: undefined }] = searches;
-    if (id === undefined) return false;
+    const waiting = searches.filter(({ isDone, wantsItems }) => !isDone && wantsItems);
+    const [first] = waiting;
+    // Who stores does not ask what there was.
+    if (first === undefined) return false;
     try {
-      const packet = toSignedPacket(id, item);
-      this.#freshness.check(packet, this.#platform.clock.wallNow());
-      for (const search of searches) {
-        if (search.isDone || !search.wantsItems || search.best?.isNewerThan(packet) === true) continue;
+      // All nodes have the same one: it is verified once.
+      const known = waiting.find(({ best }) => best !== undefined && isItemOf(best, item))?.best;
+      const packet = known ?? toSignedPacket(first.id, item);
+      if (known === undefined) this.#freshness.check(packet, this.#platform.clock.wallNow());
+      for (const search of waiting) {
         if (search.best !== undefined && !packet.isNewerThan(search.best)) continue;
         search.best = search.news = packet;
         search.changed.wakeAll();
       }
       return true;
     } catch (error) {
-      this.#refuse(error);
+      // Nodes that lag behind do nothing wrong.
+      const isStale = error instanceof PkarrError && error.code === 'PkarrError.Stale';
+      if (!isStale) this.#refuse(error);
       return false;
     }
   }

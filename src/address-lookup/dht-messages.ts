@@ -10,6 +10,7 @@
 import { concatBytes, DecodeError, EMPTY, equalBytes, fromLatin1, toLatin1, utf8 } from '../base/bytes.ts';
 import { ENDPOINT_ID_BYTES, type EndpointId } from '../base/endpoint-id.ts';
 import { DhtError } from '../base/errors.ts';
+import { sharesPrefix, toAddr } from '../base/socket-addr.ts';
 import { SIGNATURE_BYTES } from '../crypto/keys.ts';
 import { decodeBencode, encodeBencode, type Bencoded, type BencodedMap } from './bencode.ts';
 import { SignedPacket } from './signed-packet.ts';
@@ -25,6 +26,19 @@ const TRANSACTION_BYTES = 2;
 const TIMESTAMP_BYTES = 8;
 /** Others have up to 20. */
 const MAX_TOKEN_BYTES = 64;
+/** Networks in which no node of the internet is, and that are near to us (RFC 6890 §2.2.2): address, bits. */
+const LOCAL_NETWORKS = (
+  [
+    ['10.0.0.0', 8],
+    ['100.64.0.0', 10],
+    ['127.0.0.0', 8],
+    ['169.254.0.0', 16],
+    ['172.16.0.0', 12],
+    ['192.0.0.0', 24],
+    ['192.168.0.0', 16],
+    ['198.18.0.0', 15],
+  ] as const
+).map(([ip, bits]) => ({ network: toAddr(ip, 0).bytes, bits }));
 /** A value, its signature, its key, and 20 nodes are below this. */
 const MAX_MESSAGE_BYTES = 4_096;
 /** BEP 43: who asks so is not put into tables, and is not asked. */
@@ -132,6 +146,29 @@ function readResponse(transaction: number, values: BencodedMap): DhtReply {
   };
 }
 
+/** Whether an IPv4 address, 4 bytes, is of a network that is not the internet: this host, private, of one link, or for tests. */
+export function isLocalIpv4(ip: Uint8Array): boolean {
+  return LOCAL_NETWORKS.some(({ network, bits }) => sharesPrefix(network, ip, bits));
+}
+
+/**
+ * Those of the nodes in a reply that may be asked: whoever answers could have us send to our neighbours, or to everybody at once.
+ * @param mayBeLocal - Whether the DHT is one of our own network.
+ * @returns `contacts` itself when all of them may be.
+ */
+export function usableContacts(contacts: Uint8Array, mayBeLocal: boolean): Uint8Array {
+  const usable: Uint8Array[] = [];
+  for (let at = 0; at < contacts.length; at += CONTACT_BYTES) {
+    const contact = contacts.subarray(at, at + CONTACT_BYTES);
+    const ip = contact.subarray(NODE_ID_BYTES, NODE_ID_BYTES + 4);
+    const port = (contact[CONTACT_BYTES - 2]! << 8) | contact[CONTACT_BYTES - 1]!;
+    // Unspecified, multicast, reserved and broadcast.
+    const isOne = port !== 0 && ip[0]! > 0 && ip[0]! < 224;
+    if (isOne && (mayBeLocal || !isLocalIpv4(ip))) usable.push(contact);
+  }
+  return usable.length * CONTACT_BYTES === contacts.length ? contacts : concatBytes(...usable);
+}
+
 /** Values that nobody signed are none for us. */
 function readItem(values: BencodedMap): DhtItem | undefined {
   if (!['v', 'k', 'sig', 'seq'].every((name) => values.has(name))) return undefined;
@@ -186,6 +223,17 @@ export function toSignedPacket(id: EndpointId, { key, signature, seq, value }: D
   const timestamp = new Uint8Array(TIMESTAMP_BYTES);
   new DataView(timestamp.buffer).setBigUint64(0, BigInt(seq));
   return SignedPacket.verify(id, concatBytes(signature, timestamp, value));
+}
+
+/** Whether a value is that packet, which was verified before: finding that out costs much less than verifying it again. */
+export function isItemOf(packet: SignedPacket, { key, signature, seq, value }: DhtItem): boolean {
+  const item = toItem(packet);
+  return (
+    item.seq === seq &&
+    equalBytes(item.key, key) &&
+    equalBytes(item.signature, signature) &&
+    equalBytes(item.value, value)
+  );
 }
 
 /** The value that a packet is. */

@@ -61,6 +61,7 @@ export const ERROR_CODES = {
   'DhtError.Closed': 'The DHT client was closed.',
   'DhtError.Malformed': 'A message of a DHT node that cannot be read.',
   'DhtError.Unexpected': 'An answer of a DHT node to nothing that it was asked, or too late.',
+  'DhtError.Contact': 'A DHT node told of nodes at addresses that no node of the internet can have.',
   'DhtError.WrongKey': 'A DHT node answered with the packet of another key.',
   'MdnsError.NoSocket':
     'Multicast can be used with neither IPv4 nor IPv6: the host is in no network, or the port is taken; see `cause`.',

@@ -11,8 +11,12 @@ import { Buffer } from 'node:buffer';
 import { createHash } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 
-/** Queries under way at a time, those of all lookups together; the library's default. */
-const CONCURRENCY = 16;
+/**
+ * Queries under way at a time, those of all lookups together. With the library's default, 16, twelve walks of a lookup server
+ * (`actors/dht-fallback.ts`), of 50 queries each, would not end in time: a node that is gone keeps its place for 2 s. No walk asks
+ * more because of it: each asks the 20 nodes closest to its key.
+ */
+const CONCURRENCY = 64;
 
 /** A socket as the library wants it: sends through us, and hears what we let it hear. */
 export class PkarrSocket extends EventEmitter {
@@ -71,7 +75,7 @@ export interface PkarrDht {
   destroy(): Promise<void>;
 }
 
-/** Makes clients. */
+/** Makes clients. @throws whatever the package throws; nothing is left then. */
 export type StartPkarrDht = (
   socket: PkarrSocket,
   bootstrap: readonly { readonly host: string; readonly port: number }[],
@@ -104,7 +108,12 @@ export async function loadPkarrDht(): Promise<StartPkarrDht> {
   const { DHT } = (await import('pkarr/lib/dht.js')) as unknown as Library;
   return (socket, bootstrap) => {
     const library = constructWithoutSignals(DHT, { bootstrap, socket });
-    socket.emit('listening');
+    try {
+      socket.emit('listening');
+    } catch (error) {
+      void library.destroy().catch(() => undefined);
+      throw error;
+    }
     return {
       get: async (key) => void (await library.get(Buffer.from(key), { fullLookup: true })),
       put: async ({ key, signature, seq, value }) =>
@@ -140,8 +149,9 @@ function constructWithoutSignals(
   } catch (error) {
     if (error !== enough) throw error;
   }
+  if (core === undefined) throw new Error('the package pkarr is made otherwise than 1.3.0');
   // Nobody else listens, and an error without listeners would end the process.
-  core!.on('error', () => undefined);
+  core.on('error', () => undefined);
   return Object.assign(Object.create(DHT.prototype) as LibraryDht, { _dht: core });
 }
 

@@ -8,9 +8,10 @@ import {
   readReply,
   toItem,
   toSignedPacket,
+  usableContacts,
 } from '../../../src/address-lookup/dht-messages.ts';
 import { SignedPacket } from '../../../src/address-lookup/signed-packet.ts';
-import { fromLatin1, toLatin1, utf8 } from '../../../src/base/bytes.ts';
+import { concatBytes, fromLatin1, toLatin1, utf8 } from '../../../src/base/bytes.ts';
 import { DecodeError } from '../../../src/base/bytes.ts';
 import { DhtError, SecretKey } from '../../../src/index.ts';
 
@@ -167,6 +168,26 @@ describe('messages', () => {
     const reply = readReply(bytes(`d1:eli201e200:${'x'.repeat(200)}e1:t2:aa1:y1:ee`))!;
     expect(reply).toMatchObject({ kind: 'error', code: 201 });
     expect(toLatin1(encodeReply(reply))).toBe(`d1:eli201e128:${'x'.repeat(128)}e1:t2:aa1:y1:ee`);
+  });
+
+  test('nodes at addresses that no node of the internet has are left out, those of our networks unless it is theirs', () => {
+    const contact = (ip: string, port = 6_881): Uint8Array =>
+      Uint8Array.of(...new Uint8Array(20), ...ip.split('.').map(Number), port >> 8, port & 0xff);
+    const list = (...ips: string[]): Uint8Array => concatBytes(...ips.map((ip) => contact(ip)));
+    const nowhere = ['0.0.0.0', '0.1.2.3', '224.0.0.251', '239.255.255.255', '240.0.0.1', '255.255.255.255'];
+    const near = [
+      ...['10.0.0.1', '100.64.0.1', '100.127.255.255', '127.0.0.1', '169.254.1.1', '172.16.0.1'],
+      ...['172.31.255.255', '192.0.0.8', '192.168.1.1', '198.19.0.1'],
+    ];
+    const far = ['1.1.1.1', '100.128.0.1', '172.32.0.1', '192.167.0.1', '198.20.0.1', '223.255.255.255'];
+    const all = list(...nowhere, ...far, ...near);
+    expect(usableContacts(all, false)).toEqual(list(...far));
+    expect(usableContacts(all, true)).toEqual(list(...far, ...near));
+    expect(usableContacts(concatBytes(contact('1.1.1.1', 0), list('1.1.1.1')), true)).toEqual(
+      list('1.1.1.1'),
+    );
+    const fine = list(...far);
+    expect(usableContacts(fine, false)).toBe(fine);
   });
 
   test('queries of others are none of our business', () => {
