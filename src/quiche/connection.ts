@@ -19,6 +19,7 @@ import type {
 } from '../quic/engine.ts';
 import type { TransportConfig } from '../quic/config.ts';
 import type { ConnectionStats } from '../quic/stats.ts';
+import { TransportError } from '../quic/transport-error.ts';
 import { TlsAlert } from '../tls/alert.ts';
 import type { PeerIdentity } from '../tls/session.ts';
 import {
@@ -34,9 +35,10 @@ import type { QuicheHost } from './host.ts';
 import { identifyPeer } from './identity.ts';
 import { sendSize } from './native-config.ts';
 import { failureOf, transportErrorOf, type Connection, type SendInfo } from './native.ts';
-import { LOCAL } from './places.ts';
+import { LOCAL, MAX_PLACES, type Place } from './places.ts';
 import type { PathsOwner } from './path.ts';
 import { MAX_OPEN_PATHS, QuichePaths } from './paths.ts';
+import { isQuiet } from './quiet.ts';
 import { connectionStatsOf } from './stats.ts';
 import { QuicheStreams } from './streams.ts';
 
@@ -98,6 +100,9 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
   readonly #startedAt: Millis;
   #establishedAt: Millis | undefined;
   #isConfirmed = false;
+  /** Packets that quiche took for authentic, now and when the handshake was complete. */
+  #received = 0;
+  #receivedInHandshake = 0;
   #hasSession = false;
   /** quiche has nothing to send, as far as we know. */
   #isFlushed = false;
@@ -168,6 +173,7 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
   }
 
   handleDatagram(datagram: Datagram, now: Millis): void {
+    const { native } = this;
     const { data } = datagram;
     this.#udpRx.datagrams++;
     this.#udpRx.bytes += data.length;
@@ -178,21 +184,28 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
     const place = this.pathTable.placeOf(datagram, now);
     if (place === undefined) return;
     const isForeign = place.remote !== datagram.from;
-    const before = isForeign ? this.native.stats().recv : 0;
+    const before = isForeign ? native.stats().recv : 0;
+    const isWaiting = !this.isEstablished && data[0]! >> 4 === RETRY_BITS;
     try {
-      this.native.recv(data, place.info);
+      native.recv(data, place.info);
     } catch (error) {
       this.#failed(error);
     }
-    // After a Retry the keys are other ones.
-    if (!this.isEstablished && data[0]! >> 4 === RETRY_BITS) this.#initialDcid = this.native.destinationId();
-    if (isForeign && this.native.stats().recv > before) this.pathTable.setServerAddr(datagram, now);
-    this.activeAt = now;
-    this.pathTable.onHeard();
+    // After a Retry, which comes before all else, the keys are other ones.
+    if (isWaiting && native.stats().recv === 0) this.#initialDcid = native.destinationId();
+    if (isForeign && native.stats().recv > before) this.pathTable.setServerAddr(datagram, now);
   }
 
   /** All datagrams of a burst were handed in. */
   endBurst(now: Millis): void {
+    if (!this.isDraining) {
+      // What does not authenticate is not counted.
+      const received = this.native.stats().recv;
+      const isAuthentic = received > this.#received;
+      this.#received = received;
+      if (isAuthentic) this.activeAt = now;
+      this.pathTable.onBurst(isAuthentic, now);
+    }
     this.#settle(now);
     this.touch();
   }
@@ -232,9 +245,11 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
       this.#first = undefined;
       count++;
     }
+    this.streams.beginSend();
     while (count < max) {
       const transmit = this.#send(now);
       if (transmit === undefined) {
+        if (!this.isClosed && this.streams.sendEnds()) continue;
         this.#isFlushed = true;
         break;
       }
@@ -249,8 +264,14 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
   #send(now: Millis): Transmit | undefined {
     if (this.isDrained) return undefined;
     const { bytes, start } = this.#host.allocate(this.#sendSize);
-    const sent = this.#nativeSend(bytes.subarray(start, start + this.#sendSize), now);
-    const place = sent === null ? undefined : this.pathTable.placeAt(sent[1].to.port);
+    let sent: [number, SendInfo] | null;
+    let place: Place | undefined;
+    let tries = 0;
+    // What is for a place that made room is lost.
+    do {
+      sent = this.#nativeSend(bytes.subarray(start, start + this.#sendSize), now);
+      place = sent === null ? undefined : this.pathTable.placeAt(sent[1].to.port);
+    } while (sent !== null && place === undefined && ++tries < MAX_PLACES);
     if (sent === null || place === undefined) {
       this.#host.shrink(0);
       return undefined;
@@ -311,7 +332,8 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
   #settle(now: Millis): void {
     if (!this.isClosed) this.#handshake(now);
     if (!this.isClosed) {
-      this.streams.poll(this.#isQuiet());
+      const isSettled = this.isEstablished && this.#isFlushed;
+      this.streams.poll(isSettled && isQuiet(this.native, this.transport));
       this.datagrams.poll();
       if (this.isEstablished) this.#upkeep(now);
     }
@@ -322,7 +344,7 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
     const { native } = this;
     if (this.isEstablished) {
       // quiche does not say that it is confirmed (RFC 9001 §4.1.2): who answers after the handshake has our last message of it.
-      if (this.#isConfirmed) return;
+      if (this.#isConfirmed || this.#received <= this.#receivedInHandshake) return;
       this.#isConfirmed = true;
       this.emit({ type: 'handshakeConfirmed' });
       return;
@@ -347,6 +369,7 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
     if (this.#wantsPeer && !this.#checkPeer(now)) return;
     this.isEstablished = true;
     this.#establishedAt = now;
+    this.#receivedInHandshake = this.#received;
     this.streams.isEarly = false;
     // What the server refused is sent again by quiche: the application has nothing to do.
     if (this.side === 'client' && this.has0Rtt) this.accepted0Rtt = true;
@@ -384,25 +407,6 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
     this.#host.saveSession(this, Uint8Array.from(session));
   }
 
-  /**
-   * Nothing is unacknowledged. quiche does not say so, but then its one timer is that of the idle time-out, and a loss timer is
-   * never that far away: after half the idle time without an answer, the idle time-out itself would be nearer.
-   */
-  #isQuiet(): boolean {
-    if (!this.isEstablished || !this.#isFlushed) return false;
-    const timeout = this.native.timeout();
-    if (timeout === null) return true;
-    const idle = this.#idleMs();
-    return idle > 0 && timeout > idle / 2;
-  }
-
-  #idleMs(): Millis {
-    const own = this.transport.maxIdleTimeoutMs;
-    const theirs = this.native.stats().peerMaxIdleTimeout;
-    if (own === 0 || theirs === 0) return Math.max(own, theirs);
-    return Math.min(own, theirs);
-  }
-
   // --- ends -------------------------------------------------------------------------------------------------------------------
 
   /** A call of quiche threw. Most errors close the connection, with a code that quiche knows. */
@@ -425,7 +429,23 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
       this.#first = encodeClientClose(this.#initialDcid, dcid, native.sourceId(), error);
       this.#farewell.keep(this.#first);
       // What quiche would send: the server could not read it.
-      native.send(new Uint8Array(this.#sendSize));
+      try {
+        native.send(new Uint8Array(this.#sendSize));
+      } catch {
+        // All the better.
+      }
+    }
+    this.#end({ type: 'transportError', error });
+  }
+
+  /** Something threw what nobody expected: the last resort. */
+  onDefect(defect: unknown): void {
+    if (this.isClosed) return;
+    const error = new TransportError('INTERNAL_ERROR', failureOf(defect).name);
+    try {
+      this.native.close(false, error.wireCode, utf8(error.message).subarray(0, MAX_REASON_BYTES));
+    } catch {
+      // It is closed already.
     }
     this.#end({ type: 'transportError', error });
   }

@@ -226,13 +226,17 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     for (let i = 0; i < touched.length; i++) {
       const connection = touched[i]!;
       connection.isTouched = false;
-      connection.endBurst(now);
+      guard(connection, () => connection.endBurst(now));
     }
     touched.length = 0;
   }
 
   #deliver(connection: QuicheConnection, datagram: Datagram, now: Millis): void {
-    connection.handleDatagram(datagram, now);
+    try {
+      connection.handleDatagram(datagram, now);
+    } catch (error) {
+      connection.onDefect(error);
+    }
     if (connection.isTouched) return;
     connection.isTouched = true;
     this.#touched.push(connection);
@@ -284,19 +288,21 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     this.#now = now;
     const due: QuicheConnection[] = [];
     for (let each = this.#deadlines.popDue(now); each; each = this.#deadlines.popDue(now)) due.push(each);
-    for (const connection of due) connection.handleTimeout(now);
+    for (const connection of due) guard(connection, () => connection.handleTimeout(now));
   }
 
   handleNetworkChange(hint: NetworkChangeHint | undefined, now: Millis): void {
     this.#now = now;
-    for (const connection of [...this.#connections]) connection.handleNetworkChange(hint, now);
+    for (const connection of [...this.#connections])
+      guard(connection, () => connection.handleNetworkChange(hint, now));
   }
 
   close(code: bigint, reason: Uint8Array, now: Millis): void {
     this.#now = now;
     this.#isClosed = true;
     for (const pending of this.#incoming.undecided()) this.refuse(pending, now);
-    for (const connection of [...this.#connections]) connection.close(code, reason, now);
+    for (const connection of [...this.#connections])
+      guard(connection, () => connection.close(code, reason, now));
   }
 
   // --- output -------------------------------------------------------------------------------------------------------------
@@ -314,7 +320,9 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
       const connection = this.#ready.pop()!;
       const quota = Math.min(TRANSMITS_PER_TURN, max - count);
       // Still marked as ready: what it does meanwhile gives it no other turn, or there might be no end of them.
-      const sent = connection.pollTransmits(out, quota, now);
+      const before = out.length;
+      guard(connection, () => void connection.pollTransmits(out, quota, now));
+      const sent = out.length - before;
       connection.isReady = false;
       count += sent;
       if (sent === quota) this.touch(connection);
@@ -438,6 +446,15 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
 
   shrink(used: number): void {
     this.#buffer.shrink(used);
+  }
+}
+
+/** Defects, ours or quiche's, end one connection and no other. */
+function guard(connection: QuicheConnection, act: () => void): void {
+  try {
+    act();
+  } catch (error) {
+    connection.onDefect(error);
   }
 }
 

@@ -17,12 +17,7 @@ import type {
 } from '../quic/engine.ts';
 import { PathError } from '../quic/paths/path-table.ts';
 import type { PathStats } from '../quic/stats.ts';
-import {
-  failureOf,
-  type Connection,
-  type NativePathEvent,
-  type PathStats as NativePathStats,
-} from './native.ts';
+import { type Connection, type NativePathEvent, type PathStats as NativePathStats } from './native.ts';
 import { idleAt, keepAliveAt, newPath, type Path, type PathsOwner } from './path.ts';
 import { LOCAL, Places, type Place } from './places.ts';
 import { pathStatsOf } from './stats.ts';
@@ -37,7 +32,7 @@ export class QuichePaths {
   readonly #owner: PathsOwner;
   readonly #native: Connection;
   readonly #paths: Path[] = [];
-  readonly #places = new Places();
+  readonly #places: Places;
   #active: Path;
   /** Client: to be moved to as soon as it is validated. */
   #wanted: Path | undefined;
@@ -49,8 +44,9 @@ export class QuichePaths {
   constructor(owner: PathsOwner, tuple: FourTuple, now: Millis) {
     this.#owner = owner;
     this.#native = owner.native;
+    this.#places = new Places(owner.native);
     const place = this.#places.make(tuple.remote, tuple.local);
-    place.isKnown = true;
+    place.isKnown = place.isProven = true;
     place.cid = 0;
     this.#active = newPath(0, place, 'available', owner.transport, now);
     this.#active.validated = true;
@@ -78,7 +74,7 @@ export class QuichePaths {
     const first = this.#active.place;
     if (!isEstablished) {
       // Copies of the client's first flight come over all its paths; the one that came first is answered.
-      if (side === 'server' || from === first.remote) return this.#heard(this.#active, local, now);
+      if (side === 'server' || from === first.remote) return this.#places.see(first, local);
       return transport.serverHandshakeMigration && !this.#isRemoteKnown ? first : undefined;
     }
     if (side === 'client') {
@@ -86,22 +82,16 @@ export class QuichePaths {
       for (const path of this.#paths) {
         if (path.place.remote !== from) continue;
         if (path.place.local === undefined || path.place.local === local)
-          return this.#heard(path, local, now);
+          return this.#places.see(path.place, local);
         found ??= path;
       }
-      return found && this.#heard(found, undefined, now);
+      return found && this.#places.see(found.place, undefined);
     }
-    if (from === first.remote) return this.#heard(this.#active, local, now);
-    const known = this.#places.find(from);
-    if (known === undefined) return this.#places.makeBounded(from, local);
-    known.local = local;
-    return known;
-  }
-
-  #heard(path: Path, local: Addr | undefined, now: Millis): Place {
-    path.heardAt = now;
-    if (local !== undefined) path.place.local = local;
-    return path.place;
+    const known = from === first.remote ? first : this.#places.find(from);
+    if (known !== undefined) return this.#places.see(known, local);
+    // quiche may have taken some of this burst for genuine: those do not make room.
+    if (this.#places.isFull) this.poll(now);
+    return this.#places.makeBounded(from, local);
   }
 
   /** Client: an authentic packet of the handshake came from there. */
@@ -110,14 +100,34 @@ export class QuichePaths {
     const { place } = this.#active;
     if (place.remote === from) return;
     place.remote = from;
-    this.#heard(this.#active, local, now);
+    this.#active.heardAt = now;
+    if (local !== undefined) place.local = local;
     this.#owner.emit({ type: 'pathMigrated', path: 0, to: { remote: from, local } });
   }
 
-  /** Something authentic was received. */
-  onHeard(): void {
+  /** All datagrams of a burst were handed to quiche. @param isAuthentic - Something in it was. */
+  onBurst(isAuthentic: boolean, now: Millis): void {
+    const seen = this.#places.takeSeen();
+    if (!isAuthentic) {
+      for (const place of seen) place.seenLocal = undefined;
+      return;
+    }
     this.#timeouts = 0;
     this.#resume(this.#active);
+    // With one place it is clear where.
+    const stats = seen.length > 1 || this.#paths.length > 1 ? this.#nativeStats() : undefined;
+    for (const place of seen) {
+      const { seenLocal } = place;
+      place.seenLocal = undefined;
+      if (stats !== undefined) {
+        const heard = stats.get(place.port)?.recv ?? 0;
+        if (heard <= place.heard) continue;
+        place.heard = heard;
+      }
+      if (seenLocal !== undefined) place.local = seenLocal;
+      const path = this.#pathAt(place.port);
+      if (path !== undefined) path.heardAt = now;
+    }
   }
 
   /** A probe time-out went off while data or a probe was unacknowledged. */
@@ -140,6 +150,8 @@ export class QuichePaths {
       if (event === null) break;
       this.#onEvent(event, now);
     }
+    // There was no connection id to move with.
+    if (this.#wanted?.validated === true) this.#tryMove(this.#wanted);
     const waiting = this.#paths.filter(
       ({ validated, place }) => !validated && place.heardBefore !== undefined,
     );
@@ -161,6 +173,8 @@ export class QuichePaths {
         this.#onPeerMigrated(event.new.port);
         return;
       case 'Validated': {
+        const place = this.#places.at(event.peer.port);
+        if (place !== undefined) place.isProven = true;
         const path = this.#pathAt(event.peer.port);
         if (path !== undefined) this.#onValidated(path, now);
         return;
@@ -209,13 +223,18 @@ export class QuichePaths {
     const now = this.#native.pathStats().find((stats) => stats.active);
     const place = now && this.#places.at(now.peerHost.port);
     if (place === undefined || place === path.place) return;
-    const other = this.#pathAt(place.port);
-    if (other === undefined) path.place = place;
-    else {
+    const other = this.#pathAt(place.port) ?? this.#paths.find((each) => each !== path && each.validated);
+    if (other !== undefined && (other.place === place || this.#tryMove(other))) {
       this.#active = other;
       this.#timeouts = 0;
-      this.#abandon(path, { type: 'validationFailed' });
+      return this.#abandon(path, { type: 'validationFailed' });
     }
+    // That of a closed path, and no other is open.
+    this.#places.take(place);
+    this.#places.free(path.place);
+    path.place = place;
+    const { remote, local } = place;
+    this.#owner.emit({ type: 'pathMigrated', path: path.id, to: { remote, local } });
   }
 
   // --- time -----------------------------------------------------------------------------------------------------------------
@@ -260,17 +279,16 @@ export class QuichePaths {
 
   /** Gives a path another place in quiche, and so another connection id. Returns whether quiche had one. */
   #renew(path: Path, now: Millis): boolean {
-    const { remote, local } = path.place;
-    const place = this.#places.make(remote, local);
-    try {
-      if (path === this.#active) place.cid = this.#native.migrate(LOCAL, place.host);
-      else place.cid = this.#native.probePath(LOCAL, place.host);
-    } catch {
-      this.#places.delete(place);
-      return false;
-    }
+    const old = path.place;
+    const place = this.#places.acquire(
+      old.remote,
+      old.local,
+      path === this.#active ? 'migrate' : 'probePath',
+    );
+    if (typeof place === 'string') return false;
     path.place = place;
     path.probedAt = now;
+    this.#places.release(old);
     return true;
   }
 
@@ -337,16 +355,8 @@ export class QuichePaths {
     if (!isEstablished) throw new PathError('remoteCidsExhausted', 'the handshake is not complete');
     if (this.#paths.length >= MAX_OPEN_PATHS)
       throw new PathError('maxPathIdReached', `no more than ${MAX_OPEN_PATHS} paths`);
-    const reused = this.#places.reuse(tuple.remote, tuple.local);
-    const place = reused ?? this.#places.make(tuple.remote, tuple.local);
-    place.heardBefore = reused && (this.#nativeStats().get(place.port)?.recv ?? 0);
-    try {
-      place.cid = this.#native.probePath(LOCAL, place.host);
-    } catch (error) {
-      if (reused === undefined) this.#places.delete(place);
-      else this.#places.free(place);
-      throw new PathError('remoteCidsExhausted', `no path: ${failureOf(error).name}`);
-    }
+    const place = this.#places.acquire(tuple.remote, tuple.local, 'probePath');
+    if (typeof place === 'string') throw new PathError('remoteCidsExhausted', `no path: ${place}`);
     const path = newPath(this.#nextId++, place, status, this.#owner.transport, now);
     this.#paths.push(path);
     if (status === 'available') this.#wanted = path;
@@ -417,11 +427,8 @@ export class QuichePaths {
   /** Returns why quiche refuses. */
   #move(path: Path): string | undefined {
     if (path !== this.#active) {
-      try {
-        path.place.cid = this.#native.migrate(LOCAL, path.place.host);
-      } catch (error) {
-        return failureOf(error).name;
-      }
+      const failure = this.#places.ask(path.place, 'migrate');
+      if (failure !== undefined) return failure;
       this.#active = path;
       this.#timeouts = 0;
       this.#resume(path);
@@ -453,16 +460,7 @@ export class QuichePaths {
     const stats = this.stats(path.id);
     this.#paths.splice(this.#paths.indexOf(path), 1);
     if (this.#wanted === path) this.#wanted = undefined;
-    const { place } = path;
-    this.#places.free(place);
-    if (place.cid !== undefined) {
-      try {
-        // The next path there shall not be known by the same id (RFC 9000 §9.5).
-        this.#native.retireDestinationCid(place.cid);
-      } catch {
-        // It was retired before, or there is no other.
-      }
-    }
+    this.#places.release(path.place);
     this.#owner.emit({ type: 'pathAbandoned', path: path.id, reason });
     if (stats !== undefined) this.#owner.emit({ type: 'pathDiscarded', path: path.id, stats });
     this.#owner.touch();

@@ -9,7 +9,7 @@
  */
 import type { Addr } from '../base/socket-addr.ts';
 import { ACTIVE_CID_LIMIT } from './native-config.ts';
-import type { Host } from './native.ts';
+import { failureOf, type Connection, type Host } from './native.ts';
 
 /** Addresses that a server keeps for one client. One more than quiche would take: the surplus is for what is not authentic. */
 export const MAX_PLACES = ACTIVE_CID_LIMIT + 1;
@@ -25,24 +25,39 @@ export interface Place {
   readonly port: number;
   remote: Addr;
   local: Addr | undefined;
+  /** Local address of datagrams of this burst, which may be anybody's. */
+  seenLocal: Addr | undefined;
+  /** Packets that were heard here, when we last looked. */
+  heard: number;
   /** Arguments of quiche's calls. */
   readonly host: Host;
   readonly info: { readonly from: Host; readonly to: Host };
   /** Server: quiche has a path there. */
   isKnown: boolean;
-  /** Client: packets heard here before the path that uses it now was opened; undefined: no path used it before. */
+  /** Client: quiche has validated it, for the remote that it has, and will not do so again. */
+  isProven: boolean;
+  /** Client: packets heard here before the path that uses it now was opened; undefined: quiche is to validate it. */
   heardBefore: number | undefined;
   /** Sequence number of the peer's connection id in use there, if known. */
   cid: number | undefined;
 }
 
+/** Calls that make quiche send to a place. */
+export type PlaceCall = 'migrate' | 'probePath';
+
 /** All places of one connection. */
 export class Places {
+  readonly #native: Connection;
   readonly #all = new Map<number, Place>();
   /** Client: those of closed paths. quiche never forgets a path, so they are used again. */
   readonly #free: Place[] = [];
+  readonly #seen = new Set<Place>();
   #nextPort = FIRST_PEER.port;
   #count = 0;
+
+  constructor(native: Connection) {
+    this.#native = native;
+  }
 
   /** How many there ever were. */
   get count(): number {
@@ -68,8 +83,11 @@ export class Places {
       remote,
       local,
       host,
+      seenLocal: undefined,
+      heard: 0,
       info: { from: host, to: LOCAL },
       isKnown: false,
+      isProven: false,
       heardBefore: undefined,
       cid: undefined,
     };
@@ -79,30 +97,99 @@ export class Places {
 
   /** Server: as {@link make}, but no more than {@link MAX_PLACES}: addresses that never sent anything authentic make room. */
   makeBounded(remote: Addr, local: Addr | undefined): Place | undefined {
-    if (this.#all.size >= MAX_PLACES) {
+    if (this.isFull) {
       let oldest: Place | undefined;
       for (const place of this.#all.values()) if (!place.isKnown) oldest ??= place;
       if (oldest === undefined) return undefined;
       this.#all.delete(oldest.port);
+      this.#seen.delete(oldest);
     }
     return this.make(remote, local);
   }
 
-  delete(place: Place): void {
-    this.#all.delete(place.port);
+  /** Server: the next new one takes the place of another. */
+  get isFull(): boolean {
+    return this.#all.size >= MAX_PLACES;
   }
 
-  /** A closed path's place for a new one. */
-  reuse(remote: Addr, local: Addr | undefined): Place | undefined {
-    const place = this.#free.pop();
+  /** Client: a place that quiche sends to, with a connection id of its own. Returns why there is none, if so. */
+  acquire(remote: Addr, local: Addr | undefined, call: PlaceCall): Place | string {
+    const reused = this.#reuse(remote, local);
+    if (reused !== undefined) {
+      reused.heardBefore = reused.isProven ? this.#heardAt(reused) : undefined;
+      if (this.ask(reused, call) === undefined) return reused;
+      this.free(reused);
+    }
+    const place = this.make(remote, local);
+    const failure = this.ask(place, call);
+    if (failure === undefined) return place;
+    // quiche does not know it.
+    this.#all.delete(place.port);
+    this.#count--;
+    return failure;
+  }
+
+  /**
+   * A closed path's place for a new one. What quiche has validated for one address it would take as validated for another, so
+   * only places that it never validated change theirs.
+   */
+  #reuse(remote: Addr, local: Addr | undefined): Place | undefined {
+    let place = this.#free.find((each) => each.remote === remote);
+    place ??= this.#free.find((each) => !each.isProven);
     if (place === undefined) return undefined;
+    this.take(place);
     place.remote = remote;
     place.local = local;
     return place;
   }
 
+  #heardAt({ port }: Place): number {
+    return this.#native.pathStats().find(({ peerHost }) => peerHost.port === port)?.recv ?? 0;
+  }
+
+  /** Returns why quiche refuses. */
+  ask(place: Place, call: PlaceCall): string | undefined {
+    try {
+      place.cid = this.#native[call](LOCAL, place.host);
+      return undefined;
+    } catch (error) {
+      return failureOf(error).name;
+    }
+  }
+
   /** Client: no path uses it any more. */
   free(place: Place): void {
     this.#free.push(place);
+  }
+
+  /** As {@link free}; the next path there shall not be known by the same connection id (RFC 9000 §9.5). */
+  release(place: Place): void {
+    this.free(place);
+    if (place.cid === undefined) return;
+    try {
+      this.#native.retireDestinationCid(place.cid);
+    } catch {
+      // It was retired before, or there is no other.
+    }
+  }
+
+  /** Client: it is in use again. */
+  take(place: Place): void {
+    const index = this.#free.indexOf(place);
+    if (index >= 0) this.#free.splice(index, 1);
+  }
+
+  /** A datagram came for it. */
+  see(place: Place, local: Addr | undefined): Place {
+    place.seenLocal = local ?? place.seenLocal;
+    this.#seen.add(place);
+    return place;
+  }
+
+  /** Those that {@link see} was told of since the last call. */
+  takeSeen(): Place[] {
+    const seen = [...this.#seen];
+    this.#seen.clear();
+    return seen;
   }
 }
