@@ -374,7 +374,8 @@ export class PacketWriter {
 
   /**
    * CONNECTION_CLOSE in every level that the peer may be able to read (RFC 9000 §10.2.3). 1-RTT has a datagram of its own once a
-   * client is done: the server may have dropped the keys of the handshake, and quiche then drops what follows in the datagram.
+   * client is done: the server may have dropped the keys of the handshake, and a peer may drop what follows in the datagram.
+   * So the count may be one more than what was asked for.
    */
   #pollClose(out: Transmit[], now: Millis): number {
     const core = this.#core;

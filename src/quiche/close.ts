@@ -4,6 +4,7 @@
  * @module
  */
 import type { CloseReason } from '../quic/engine.ts';
+import { MIN_INITIAL_DATAGRAM_BYTES } from '../quic/incoming-table.ts';
 import { encodeInitialClose } from '../quic/stateless.ts';
 import type { TransportError } from '../quic/transport-error.ts';
 import { PacketKeys } from '../quic/wire/protection.ts';
@@ -34,8 +35,6 @@ export function closeReasonOf(native: Connection): CloseReason {
 
 /** Packet number of {@link encodeClientClose}: higher than any that quiche used in the Initial space by then. */
 const CLOSE_PACKET_NUMBER = 200;
-/** Datagrams of a client with an Initial packet have at least this size (RFC 9000 §14.1). */
-const MIN_INITIAL_DATAGRAM_BYTES = 1_200;
 
 /**
  * A client's Initial packet with CONNECTION_CLOSE. quiche would say it in a 1-RTT packet, which the server cannot read as long as

@@ -36,7 +36,8 @@ export class DatagramQueue {
   send(bytes: Uint8Array, drop: boolean): boolean {
     const { maxSize } = this;
     if (maxSize === undefined || bytes.length > maxSize) return false;
-    if (bytes.length > this.space) {
+    // An empty one finds room in no full queue either.
+    if (bytes.length > this.space || this.#native.isDgramSendQueueFull()) {
       if (!drop) {
         this.#isBlocked = true;
         return false;

@@ -44,7 +44,7 @@ import { QuicheConnection } from './connection.ts';
 import type { QuicheHost } from './host.ts';
 import { endpointIdentity } from './identity.ts';
 import { NativeConfigs } from './native-config.ts';
-import type { Quiche } from './native.ts';
+import { failureOf, type Connection, type Quiche } from './native.ts';
 import { FIRST_PEER, LOCAL } from './places.ts';
 import { Sessions } from './sessions.ts';
 
@@ -174,14 +174,20 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     const { retry } = pending;
     // After a Retry quiche's id has to be the one that the Retry gave (RFC 9000 §7.3).
     const cid = retry === undefined ? this.#newCid() : pending.dcid;
-    config.setStatelessResetToken(this.resetTokenOf(cid));
-    const native = this.#quiche.Connection.accept(
-      cid,
-      retry?.originalDcid ?? null,
-      LOCAL,
-      FIRST_PEER,
-      config,
-    );
+    // The client could put any other id behind the token, and so take the packets of another connection.
+    if (cid.length !== LOCAL_CID_LENGTH || this.#cids.has(cidKey(cid, 0))) {
+      this.#incoming.refuse(pending);
+      throw new TransportError('CONNECTION_REFUSED', 'not the connection id of the Retry');
+    }
+    let native: Connection;
+    try {
+      config.setStatelessResetToken(this.resetTokenOf(cid));
+      const original = retry?.originalDcid ?? null;
+      native = this.#quiche.Connection.accept(cid, original, LOCAL, FIRST_PEER, config);
+    } catch (error) {
+      this.#incoming.refuse(pending);
+      throw new TransportError('INTERNAL_ERROR', failureOf(error).name);
+    }
     const connection = new QuicheConnection({
       host: this,
       native,
@@ -196,9 +202,11 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     this.#add(connection, cid);
     connection.route = pending.route;
     this.#routes.set(pending.route, connection);
-    for (const datagram of pending.datagrams) connection.handleDatagram(datagram, now);
+    guard(connection, () => {
+      for (const datagram of pending.datagrams) connection.handleDatagram(datagram, now);
+      connection.endBurst(now);
+    });
     pending.release();
-    connection.endBurst(now);
     return connection;
   }
 

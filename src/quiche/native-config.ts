@@ -8,6 +8,7 @@
  */
 import { concatBytes, toLatin1 } from '../base/bytes.ts';
 import type { TransportConfig } from '../quic/config.ts';
+import { MIN_INITIAL_DATAGRAM_BYTES } from '../quic/incoming-table.ts';
 import type { PemIdentity } from './identity.ts';
 import type { Config, Quiche } from './native.ts';
 
@@ -20,13 +21,11 @@ export const ACTIVE_CID_LIMIT = 32;
 const SIGNATURE_ALGORITHMS = 'ed25519';
 /** What a DATAGRAM takes at most on a path of the usual size: turns a limit in bytes into one in datagrams. */
 const DATAGRAM_BYTES = 1_200;
-/** The smallest Initial datagram (RFC 9000 §14.1). */
-const MIN_MTU = 1_200;
 /** Configurations kept for reuse; making one parses the certificate. */
 const MAX_CONFIGS = 32;
 
-/** Bytes that our ACK delays are scaled by, as in our own engine's transport parameters: RFC 9000's defaults. */
-const MAX_ACK_DELAY_MS = 25;
+/** How long ACKs are held back at most: RFC 9000's default (§18.2), as in our own engine. */
+export const MAX_ACK_DELAY_MS = 25;
 
 /** What a {@link Config} is for. */
 export interface NativeConfigOptions {
@@ -117,7 +116,7 @@ export class NativeConfigs {
 
 /** The largest packet that we send. */
 export function sendSize(transport: TransportConfig): number {
-  return Math.max(MIN_MTU, transport.initialMtu);
+  return Math.max(MIN_INITIAL_DATAGRAM_BYTES, transport.initialMtu);
 }
 
 function datagrams(bytes: number): number {

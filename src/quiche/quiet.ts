@@ -5,6 +5,7 @@
  */
 import type { Millis } from '../base/clock.ts';
 import type { TransportConfig } from '../quic/config.ts';
+import { MAX_ACK_DELAY_MS } from './native-config.ts';
 import type { Connection } from './native.ts';
 
 /**
@@ -13,9 +14,8 @@ import type { Connection } from './native.ts';
  * until the idle time-out as well, 2ⁿ would be more than 2·(2ⁿ − 1), so n = 0 and P > 2⁄3·E.
  */
 const QUIET_SHARE = 2 / 3;
-/** RFC 9002 §6.2.1 with the variation of a first sample, and RFC 9000's longest delay of ACKs. */
+/** RFC 9002 §6.2.1 with the variation of a first sample. */
 const PTO_PER_RTT = 3;
-const MAX_ACK_DELAY_MS = 25;
 
 /**
  * Nothing is unacknowledged on a connection that has nothing to send. Exact while the idle time is that of the configuration;

@@ -118,3 +118,11 @@ test('a move that quiche refuses is tried again', () => {
   link.settle();
   expect(link.sent.slice(from).map(({ to }) => to)).toContain(ELSEWHERE);
 });
+
+test('an empty datagram finds no room in a full queue', () => {
+  const link = new EngineLink({ transport: { datagramSendBufferSize: 4_800 } });
+  const { ours } = link.connect();
+  while (ours.quic.sendDatagram(new Uint8Array(1), false));
+  expect(ours.quic.sendDatagram(new Uint8Array(0), false)).toBe(false);
+  expect(ours.quic.sendDatagram(new Uint8Array(0), true)).toBe(true);
+});
