@@ -1,6 +1,7 @@
 import type { Target } from '../target.ts';
 import { connection } from './connection.ts';
 import { datagram } from './datagram.ts';
+import { dhtMessage } from './dht-message.ts';
 import { dnsMessage } from './dns-message.ts';
 import { frame } from './frame.ts';
 import { mdns } from './mdns.ts';
@@ -22,4 +23,5 @@ export const TARGETS: readonly Target[] = [
   signedPacket,
   portMapper,
   mdns,
+  dhtMessage,
 ];
