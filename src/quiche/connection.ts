@@ -73,6 +73,8 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
   /** The engine's marks: in its lists of those that want to send, and of those that received. */
   isReady = false;
   isTouched = false;
+  /** Client: the address that the engine knows it by. */
+  indexed: Addr | undefined;
   /** Server: key in the table of initial destination cids. */
   route: string | undefined;
   /** The engine's keys of the connection ids that route here. */

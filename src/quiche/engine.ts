@@ -8,6 +8,7 @@
  */
 import { equalBytes, toHex } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
+import type { Addr } from '../base/socket-addr.ts';
 import { randomBytes, type Rng } from '../base/rng.ts';
 import { LOCAL_CID_LENGTH } from '../quic/connection-host.ts';
 import { DeadlineHeap } from '../quic/deadline-heap.ts';
@@ -50,6 +51,8 @@ import { Sessions } from './sessions.ts';
 
 /** The smallest datagram that can be a stateless reset (RFC 9000 §10.3). */
 const MIN_RESET_BYTES = 21;
+/** Clients that are asked whether a datagram is their stateless reset. */
+const MAX_RESET_TARGETS = 8;
 /** Datagrams that one connection may send before the next one's turn. */
 const TRANSMITS_PER_TURN = 32;
 /** AES-256, HMAC and name of a ticket key in BoringSSL. */
@@ -78,6 +81,8 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
   readonly #connections = new Set<QuicheConnection>();
   /** By the first six bytes of the connection ids that we gave out. */
   readonly #cids = new Map<number, QuicheConnection>();
+  /** Clients by the address that they send to. */
+  readonly #clients = new Map<Addr, Set<QuicheConnection>>();
   /** By the destination id that the client made up, in hex. */
   readonly #routes = new Map<string, QuicheConnection>();
   readonly #deadlines = new DeadlineHeap<QuicheConnection>();
@@ -255,17 +260,23 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     if (data.length === 0) return;
     if ((data[0]! & 0x80) !== 0) return this.#routeLong(datagram, now);
     if ((data[0]! & FIXED_BIT) === 0 || data.length < MIN_RESET_BYTES) return;
-    const connection = this.#cids.get(cidKey(data, 1)) ?? this.#resetTarget(datagram);
+    const connection = this.#cids.get(cidKey(data, 1));
     if (connection !== undefined) this.#deliver(connection, datagram, now);
-    else this.#answers.pushReset(datagram, now);
+    else if (!this.#deliverReset(datagram, now)) this.#answers.pushReset(datagram, now);
   }
 
-  /** A stateless reset carries no id of ours: all clients that talk to its sender may be meant, and quiche knows the token. */
-  #resetTarget({ from }: Datagram): QuicheConnection | undefined {
-    for (const connection of this.#connections)
-      if (connection.side === 'client' && connection.remote === from && !connection.isDraining)
-        return connection;
-    return undefined;
+  /** A stateless reset carries no id of ours: all clients of its sender may be meant. Returns whether there are any. */
+  #deliverReset(datagram: Datagram, now: Millis): boolean {
+    const clients = this.#clients.get(datagram.from);
+    if (clients === undefined) return false;
+    let left = MAX_RESET_TARGETS;
+    for (const connection of clients) {
+      if (connection.isDraining) continue;
+      if (left-- === 0) break;
+      // quiche decrypts in place.
+      this.#deliver(connection, { ...datagram, data: datagram.data.slice() }, now);
+    }
+    return left < MAX_RESET_TARGETS;
   }
 
   #routeLong(datagram: Datagram, now: Millis): void {
@@ -435,12 +446,25 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
 
   touch(connection: QuicheConnection): void {
     this.#stale.add(connection);
+    if (connection.side === 'client' && connection.indexed !== connection.remote && !connection.isDrained)
+      this.#index(connection, connection.remote);
     if (connection.isReady || connection.isDrained) return;
     connection.isReady = true;
     this.#readyNext.push(connection);
   }
 
+  #index(connection: QuicheConnection, remote: Addr | undefined): void {
+    const { indexed } = connection;
+    const old = indexed && this.#clients.get(indexed);
+    if (old?.delete(connection) === true && old.size === 0) this.#clients.delete(indexed!);
+    connection.indexed = remote;
+    if (remote === undefined) return;
+    const clients = this.#clients.get(remote) ?? new Set();
+    this.#clients.set(remote, clients.add(connection));
+  }
+
   drained(connection: QuicheConnection): void {
+    this.#index(connection, undefined);
     this.#deadlines.set(connection, undefined);
     this.#connections.delete(connection);
     this.#stale.delete(connection);
