@@ -5,6 +5,10 @@
  * that says nothing (the peer still sends), `streamFinished` comes when nothing at all is unacknowledged on the connection: it
  * may be late, never early.
  *
+ * quiche also takes a stream for acknowledged when its bytes are, whatever became of a FIN without bytes, and may forget it with
+ * that FIN unsent or lost. Such a FIN goes out when all else is sent, twice at once, and again after losses, while quiche still
+ * knows the stream.
+ *
  * @module
  */
 import { EMPTY } from '../base/bytes.ts';
@@ -17,6 +21,11 @@ const READ_BYTES = 64 * 1_024;
 /** quiche's default urgency (RFC 9218 turned around: 0 goes first, 255 last), where our priority 0 is. */
 const DEFAULT_URGENCY = 127;
 const MAX_URGENCY = 255;
+/** Packets that a FIN without bytes is in. */
+const END_COPIES = 2;
+/** That many of them have room in one packet, for which the congestion window must be open. */
+const MAX_ENDS_PER_PACKET = 32;
+const PACKET_BYTES = 1_200;
 const FAILURES = { limit: 'StreamLimit', stopped: 'StreamStopped', reset: 'StreamReset' } as const;
 
 interface SendHalf {
@@ -24,6 +33,12 @@ interface SendHalf {
   readonly is0Rtt: boolean;
   state: 'send' | 'finished' | 'reset';
   isBlocked: boolean;
+  /** The last bytes have not been sent yet: FIN goes with them. */
+  hasUnsent: boolean;
+  /** FIN comes without bytes. */
+  isEndBare: boolean;
+  /** It was sent when nothing else was unacknowledged: quiche repeats it by itself. */
+  isEndSure: boolean;
   priority: number;
   stoppedCode: bigint | undefined;
   /** quiche knows the stream. Those that a peer skipped exist (RFC 9000 §3.2), but quiche has nothing of them. */
@@ -57,6 +72,15 @@ export class QuicheStreams {
   readonly #emit: (event: ConnectionEvent) => void;
   readonly #send = new Map<StreamId, SendHalf>();
   readonly #recv = new Map<StreamId, RecvHalf>();
+  /** Those with bytes that were written since the last {@link beginSend}. */
+  readonly #unsent = new Set<SendHalf>();
+  /** Those whose FIN comes without bytes, until they are finished; how many copies are still to be sent. */
+  readonly #ends = new Map<SendHalf, number>();
+  #lost = 0;
+  /** Bytes that had been sent when the last packet came, and the number of that packet. */
+  #sentBefore = 0;
+  #received = 0;
+  #isQuiet = false;
   /** Stopped before quiche knew of them, with the code. */
   readonly #pendingStops = new Map<StreamId, bigint>();
   readonly #opened: Record<Direction, number> = { bi: 0, uni: 0 };
@@ -100,6 +124,11 @@ export class QuicheStreams {
     if (half.state !== 'send') throw new StreamError('closed');
     const count = half.isKnown ? this.#nativeSend(half, bytes, false) : 0;
     if (count < bytes.length) half.isBlocked = true;
+    if (count > 0) {
+      this.#isQuiet = false;
+      half.hasUnsent = true;
+      this.#unsent.add(half);
+    }
     return count;
   }
 
@@ -108,7 +137,7 @@ export class QuicheStreams {
     if (half.stoppedCode !== undefined) throw new StreamError('stopped', half.stoppedCode);
     if (half.state !== 'send') throw new StreamError('closed');
     half.isBlocked = false;
-    if (half.isKnown) this.#nativeSend(half, EMPTY, true);
+    if (half.isKnown) this.#end(half);
     half.state = 'finished';
   }
 
@@ -117,6 +146,7 @@ export class QuicheStreams {
     if (half.state === 'reset') throw new StreamError('closed');
     half.state = 'reset';
     half.isBlocked = false;
+    this.#ends.delete(half);
     // quiche answers STOP_SENDING with a reset of its own.
     if (half.stoppedCode !== undefined) return;
     if (half.isKnown) this.#native.streamShutdown(id, SHUTDOWN.write, codeOf(code));
@@ -168,6 +198,56 @@ export class QuicheStreams {
     return (this.#send.get(id) ?? this.#recv.get(id))?.is0Rtt ?? false;
   }
 
+  // --- before packets are made, and after -------------------------------------------------------------------------------
+
+  /** quiche is about to be asked for packets. */
+  beginSend(): void {
+    for (const half of this.#unsent) half.hasUnsent = false;
+    this.#unsent.clear();
+  }
+
+  /** quiche has no more packets: those follow that have FIN alone. True when there are such. */
+  sendEnds(): boolean {
+    let count = 0;
+    for (const [half, copies] of this.#ends) {
+      if (copies === 0 || !this.#canSendEnd(half)) continue;
+      this.#ends.set(half, copies - 1);
+      try {
+        this.#native.streamSend(half.id, EMPTY, true);
+      } catch {
+        // Stopped or forgotten: the next poll tells.
+        continue;
+      }
+      if (++count === MAX_ENDS_PER_PACKET) break;
+    }
+    return count > 0;
+  }
+
+  #end(half: SendHalf): void {
+    if (half.hasUnsent) {
+      this.#nativeSend(half, EMPTY, true);
+      return;
+    }
+    half.isEndBare = true;
+    this.#ends.set(half, END_COPIES);
+  }
+
+  /**
+   * The congestion window is open: else quiche would keep FIN, and could forget it at the next acknowledgment. There is no question
+   * for the window alone, but when nothing is under way it is open.
+   */
+  #canSendEnd({ id }: SendHalf): boolean {
+    // quiche's capacity is of the last packet that came: what was sent again since is not taken off.
+    const sent = this.#native.stats().sentBytes - this.#sentBefore;
+    if (this.#isQuiet && sent <= PACKET_BYTES) return true;
+    try {
+      return this.#native.streamCapacity(id) - sent >= PACKET_BYTES;
+    } catch {
+      // Stopped or forgotten: the next poll tells.
+      return false;
+    }
+  }
+
   // --- what happened in quiche ------------------------------------------------------------------------------------------
 
   /**
@@ -176,6 +256,8 @@ export class QuicheStreams {
    */
   poll(isQuiet: boolean): void {
     const native = this.#native;
+    this.#isQuiet = isQuiet;
+    this.#repeatEnds();
     for (const id of native.readable()) {
       this.#appear(id);
       const half = this.#recv.get(id);
@@ -218,6 +300,7 @@ export class QuicheStreams {
       if (half.stoppedCode === undefined) {
         half.stoppedCode = code!;
         half.isBlocked = false;
+        this.#ends.delete(half);
         this.#emit({ type: 'streamStopped', id, code: code! });
         // Its RESET_STREAM is still to be sent.
         return;
@@ -229,10 +312,36 @@ export class QuicheStreams {
       half.isBlocked = false;
       this.#emit({ type: 'streamWritable', id });
     }
-    if (isQuiet && half.state !== 'send') this.#finished(id);
+    if (!isQuiet || half.state === 'send') return;
+    if (half.isEndBare && half.state === 'finished' && !half.isEndSure) {
+      // While bytes were under way it may have been lost with them.
+      half.isEndSure = true;
+      this.#ends.set(half, 1);
+    } else if (!this.#isEndWaiting(half)) this.#finished(id);
+  }
+
+  #isEndWaiting(half: SendHalf): boolean {
+    return (this.#ends.get(half) ?? 0) > 0;
+  }
+
+  /** After losses: a FIN that was lost together with bytes before it is not sent again by quiche. */
+  #repeatEnds(): void {
+    const { lost, recv, sentBytes } = this.#native.stats();
+    if (recv > this.#received) {
+      this.#received = recv;
+      this.#sentBefore = sentBytes;
+    }
+    if (lost <= this.#lost) return;
+    this.#lost = lost;
+    for (const half of this.#ends.keys()) if (!this.#isEndWaiting(half)) this.#ends.set(half, 1);
   }
 
   #finished(id: StreamId): void {
+    const half = this.#send.get(id);
+    if (half !== undefined) {
+      this.#ends.delete(half);
+      this.#unsent.delete(half);
+    }
     this.#send.delete(id);
     this.#emit({ type: 'streamFinished', id });
   }
@@ -263,7 +372,7 @@ export class QuicheStreams {
     if (send === undefined || send.isKnown) return;
     send.isKnown = true;
     if (send.priority !== 0) this.#applyPriority(send);
-    if (send.state === 'finished') this.#nativeSend(send, EMPTY, true);
+    if (send.state === 'finished') this.#end(send);
     if (send.pendingReset !== undefined)
       this.#native.streamShutdown(id, SHUTDOWN.write, codeOf(send.pendingReset));
   }
@@ -276,6 +385,9 @@ export class QuicheStreams {
       is0Rtt: this.isEarly,
       state: 'send',
       isBlocked: false,
+      hasUnsent: false,
+      isEndBare: false,
+      isEndSure: false,
       priority: 0,
       stoppedCode: undefined,
       isKnown,
