@@ -15,7 +15,8 @@ export default {
       },
     ],
   },
-  testTimeout: 20_000,
+  // Only what hangs takes this long: many tests run hours of virtual time, and machines are shared.
+  testTimeout: 60_000,
   // By default one core of two would do all the work; a worker that has grown old spends its time on garbage.
   maxWorkers: '100%',
   workerIdleMemoryLimit: '1GB',
