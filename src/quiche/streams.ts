@@ -3,7 +3,7 @@
  *
  * quiche tells of a stream that all is acknowledged only by forgetting it, and that only once both directions are done. Where
  * that says nothing (the peer still sends), `streamFinished` comes when nothing at all is unacknowledged on the connection: it
- * may be late, never early.
+ * may be late; when it is early is said in docs/security.md.
  *
  * quiche also takes a stream for acknowledged when its bytes are, whatever became of a FIN without bytes, and may forget it with
  * that FIN unsent or lost. Such a FIN goes out when all else is sent, twice at once, and again after losses, while quiche still
