@@ -19,7 +19,13 @@ const { clock, rng, bindUdp } = systemPlatform;
 
 async function open(options) {
   const secretKey = SecretKey.generate(rng);
-  const tls = new EndpointTls(secretKey, undefined);
+  const tls = new EndpointTls({
+    secretKey,
+    forms: ['rawPublicKey'],
+    keyLog: undefined,
+    rng,
+    wallNow: clock.wallNow(),
+  });
   const transport = { ...DEFAULT_TRANSPORT_CONFIG, ...options.transport };
   const socket = await bindUdp({ ip: '127.0.0.1', port: 0 });
   const engine = new QuicEndpoint({ rng, wallOffsetMs: clock.wallNow() - clock.now() });
