@@ -1,6 +1,6 @@
 /**
  * From a change of the client's network to bytes that come back, and to a direct path, next to two real iroh endpoints in the same
- * minute. Prints its figures; `IROH_TS_LAB_RUNS=20` measures that often instead of 3 times.
+ * minute. Prints its figures; `IROH_TS_LAB_RUNS=20` measures that often instead of twice.
  */
 import { expect, test } from '@jest/globals';
 import { tell } from './figures.ts';
@@ -8,7 +8,7 @@ import { Lab, type CableOptions, type Device, type Families } from './lab.ts';
 import { ALL_PAIRINGS, dialRelayed, seenAs, waitDirect, type Pairing } from './pairs.ts';
 import { LabRelay, Peer, type Link } from './peers.ts';
 
-const RUNS = Number(process.env['IROH_TS_LAB_RUNS'] ?? 3);
+const RUNS = Number(process.env['IROH_TS_LAB_RUNS'] ?? 2);
 const BEAT_MS = 5;
 /** How long a link is down, ms. */
 const OUTAGE_MS = 2000;
