@@ -34,7 +34,8 @@ import type {
   ServerConfig,
   Transmit,
 } from './engine.ts';
-import { IncomingTable, MIN_INITIAL_DATAGRAM_BYTES } from './incoming-table.ts';
+import { EventQueue } from './event-queue.ts';
+import { IncomingTable } from './incoming-table.ts';
 import {
   MAX_INCOMING,
   MAX_INCOMING_BUFFER_BYTES,
@@ -42,18 +43,15 @@ import {
   PendingIncoming,
 } from './incoming.ts';
 import type { QlogFactory } from './qlog.ts';
+import { SendTurns, TRANSMITS_PER_TURN } from './send-turns.ts';
 import { ResetTokens, StatelessAnswers } from './stateless.ts';
 import { TokenStore } from './token-store.ts';
 import { TokenSealer } from './tokens.ts';
 import { TransmitBuffer } from './transmit-buffer.ts';
-import { TransportError } from './transport-error.ts';
-import { decodeInvariantHeader, FIXED_BIT, QUIC_VERSION_1 } from './wire/packet.ts';
-import { encodeVersionNegotiation } from './wire/version-negotiation.ts';
+import { decodeInvariantHeader, FIXED_BIT } from './wire/packet.ts';
 
 /** The smallest datagram that can be a stateless reset (RFC 9000 §10.3). */
 const MIN_RESET_BYTES = 21;
-/** Datagrams that one connection may send before the next one's turn. */
-const TRANSMITS_PER_TURN = 32;
 
 /** What a {@link QuicEndpoint} is made with. */
 export interface QuicEndpointOptions {
@@ -110,7 +108,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   readonly #tokens: TokenSealer;
   readonly #issueValidationTokens: boolean;
   readonly #answers: StatelessAnswers;
-  readonly #incoming: IncomingTable;
+  readonly #incoming: IncomingTable<HostedConnection>;
   readonly #tokenStore = new TokenStore();
   readonly #buffer = new TransmitBuffer();
   readonly #qlog: QlogFactory | undefined;
@@ -120,11 +118,9 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   /** Stateless reset tokens of peers, by {@link resetKey}. */
   readonly #peerResets = new Map<string, HostedConnection>();
   readonly #deadlines = new DeadlineHeap<Entry>();
-  #ready: Entry[] = [];
-  #readyNext: Entry[] = [];
+  readonly #turns = new SendTurns<Entry>();
   readonly #touched: Entry[] = [];
-  #events: EngineEvent[] = [];
-  #eventHead = 0;
+  readonly #events = new EventQueue();
   #server: ServerConfig | undefined;
   #isClosed = false;
   #nextStableId = 1;
@@ -168,25 +164,16 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   }
 
   accept(incoming: IncomingRef, now: Millis): QuicConnection {
-    const pending = this.#incoming.decide(incoming);
-    const server = this.#server;
-    if (server === undefined || this.#isClosed) {
-      this.#incoming.refuse(pending);
-      throw new TransportError('CONNECTION_REFUSED', 'nothing is accepted any more');
-    }
-    const idle = server.transport.maxIdleTimeoutMs;
-    if (idle > 0 && now - pending.receivedAt >= idle) {
-      // The client gave up as well: nobody to tell.
-      pending.release();
-      throw new TransportError('CONNECTION_REFUSED', 'the attempt waited too long');
-    }
+    const server = this.#isClosed ? undefined : this.#server;
+    const pending = this.#incoming.accept(incoming, server, now);
+    const { transport, tls } = server!;
     const connection = createServerConnection({
       host: this,
       stableId: this.#nextStableId++,
       tuple: { remote: pending.remote, local: pending.local },
-      transport: server.transport,
+      transport,
       now,
-      tls: server.tls,
+      tls,
       initialDcid: pending.dcid,
       initialKeys: pending.keys!,
       retry: pending.retry,
@@ -270,16 +257,10 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
     const known = this.#incoming.find(route);
     if (known instanceof PendingIncoming) return this.#incoming.keep(known, datagram, invariant.version);
     if (known !== undefined) return this.#deliver(known, datagram, now);
-    if (data.length < MIN_INITIAL_DATAGRAM_BYTES) return;
-    const { version, dcid, scid } = invariant;
-    if (version === QUIC_VERSION_1) {
-      const isAccepting = this.#server !== undefined && !this.#isClosed;
-      const pending = this.#incoming.handleFirst(datagram, route, isAccepting, this.wallTime(now), now);
-      if (pending !== undefined) this.#events.push({ type: 'incoming', incoming: pending });
-    } else if (version !== 0 && this.#server !== undefined) {
-      // RFC 9000 §6.1; never in answer to a Version Negotiation packet itself, nor by who accepts nothing.
-      this.#answers.push(datagram.from, datagram.local, encodeVersionNegotiation(dcid, scid, this.rng));
-    }
+    const isAccepting = this.#server !== undefined && !this.#isClosed;
+    const wallNow = this.wallTime(now);
+    const pending = this.#incoming.handleUnknown(datagram, invariant, route, isAccepting, wallNow, now);
+    if (pending !== undefined) this.#events.push({ type: 'incoming', incoming: pending });
   }
 
   handleTimeout(now: Millis): void {
@@ -304,13 +285,8 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   pollTransmits(out: Transmit[], max: number, now: Millis): number {
     let count = this.#answers.take(out, max);
     while (count < max) {
-      if (this.#ready.length === 0) {
-        if (this.#readyNext.length === 0) break;
-        // Reversed once, so that taking from the front is a pop.
-        this.#ready = this.#readyNext.reverse();
-        this.#readyNext = [];
-      }
-      const entry = this.#ready.pop()!;
+      const entry = this.#turns.take();
+      if (entry === undefined) break;
       entry.isReady = false;
       if (entry.isDrained) continue;
       const quota = Math.min(TRANSMITS_PER_TURN, max - count);
@@ -339,16 +315,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
   }
 
   pollEvent(): EngineEvent | undefined {
-    const event = this.#events[this.#eventHead];
-    if (event === undefined) {
-      if (this.#eventHead > 0) {
-        this.#events = [];
-        this.#eventHead = 0;
-      }
-      return undefined;
-    }
-    this.#eventHead++;
-    return event;
+    return this.#events.poll();
   }
 
   get connectionCount(): number {
@@ -433,9 +400,7 @@ export class QuicEndpoint implements QuicEngine, ConnectionHost {
 
   wantsTransmit(connection: HostedConnection): void {
     const entry = this.#entries.get(connection);
-    if (entry === undefined || entry.isReady) return;
-    entry.isReady = true;
-    this.#readyNext.push(entry);
+    if (entry !== undefined) this.#turns.add(entry);
   }
 
   setDeadline(connection: HostedConnection, deadline: Millis | undefined): void {

@@ -4,11 +4,12 @@
  *
  * @module
  */
+import { equalBytes } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import { randomBytes, type Rng } from '../base/rng.ts';
 import type { Addr } from '../base/socket-addr.ts';
-import { LOCAL_CID_LENGTH, type HostedConnection } from './connection-host.ts';
-import type { Datagram, IncomingRef } from './engine.ts';
+import { LOCAL_CID_LENGTH } from './connection-host.ts';
+import type { Datagram, IncomingRef, QuicConnection, ServerConfig } from './engine.ts';
 import { keptBytes, openFirstInitial, PendingIncoming, type AddressProof } from './incoming.ts';
 import type { StatelessAnswers } from './stateless.ts';
 import {
@@ -18,9 +19,10 @@ import {
   type TokenSealer,
 } from './tokens.ts';
 import { TransportError } from './transport-error.ts';
-import { decodeLongHeader, QUIC_VERSION_1 } from './wire/packet.ts';
+import { decodeLongHeader, QUIC_VERSION_1, type InvariantHeader } from './wire/packet.ts';
 import { PacketKeys } from './wire/protection.ts';
 import { encodeRetry } from './wire/retry.ts';
+import { encodeVersionNegotiation } from './wire/version-negotiation.ts';
 
 /** A client's first Initial comes in a datagram of at least this size (RFC 9000 §14.1). */
 export const MIN_INITIAL_DATAGRAM_BYTES = 1_200;
@@ -39,13 +41,13 @@ export interface IncomingLimits {
 
 const UNPROVEN: AddressProof = { validated: false, retry: undefined };
 
-/** Attempts and their connections. */
-export class IncomingTable {
+/** Attempts and their connections, which are those of one engine. */
+export class IncomingTable<C extends QuicConnection> {
   /**
-   * By destination cid in hex. A connection stays as long as it lives: iroh sends copies of its first flight over several
+   * By destination cid, as the engine spells it. A connection stays as long as it lives: iroh sends copies of its first flight over several
    * paths, and one that was slow must not look like another attempt.
    */
-  readonly #routes = new Map<string, PendingIncoming | HostedConnection>();
+  readonly #routes = new Map<string, PendingIncoming | C>();
   readonly #answers: StatelessAnswers;
   readonly #tokens: TokenSealer;
   readonly #limits: IncomingLimits;
@@ -74,7 +76,7 @@ export class IncomingTable {
     return this.#pendingBytes;
   }
 
-  find(route: string): PendingIncoming | HostedConnection | undefined {
+  find(route: string): PendingIncoming | C | undefined {
     return this.#routes.get(route);
   }
 
@@ -83,6 +85,28 @@ export class IncomingTable {
     const list: PendingIncoming[] = [];
     for (const each of this.#routes.values()) if (each instanceof PendingIncoming) list.push(each);
     return list;
+  }
+
+  /**
+   * A datagram with a long header, of which nothing is known.
+   * @param route - Its destination cid.
+   * @param isAccepting - False answers attempts with CONNECTION_REFUSED.
+   * @returns A new attempt, undefined when there is none to decide about.
+   */
+  handleUnknown(
+    datagram: Datagram,
+    { version, dcid, scid }: InvariantHeader,
+    route: string,
+    isAccepting: boolean,
+    wallNow: Millis,
+    now: Millis,
+  ): PendingIncoming | undefined {
+    if (datagram.data.length < MIN_INITIAL_DATAGRAM_BYTES) return undefined;
+    if (version === QUIC_VERSION_1) return this.handleFirst(datagram, route, isAccepting, wallNow, now);
+    // RFC 9000 §6.1; never in answer to a Version Negotiation packet itself, nor by who accepts nothing.
+    if (version !== 0 && isAccepting)
+      this.#answers.push(datagram.from, datagram.local, encodeVersionNegotiation(dcid, scid, this.#rng));
+    return undefined;
   }
 
   /**
@@ -140,12 +164,15 @@ export class IncomingTable {
         token.ip === remote.ip && isFresh(token.issuedAt, VALIDATION_TOKEN_LIFETIME_MS, wallNow);
       return validated ? { validated, retry: undefined } : UNPROVEN;
     }
-    if (token.remote !== remote || !isFresh(token.issuedAt, RETRY_TOKEN_LIFETIME_MS, wallNow))
+    const { originalDcid, retryScid } = token;
+    // A client uses the id that the Retry gave it (RFC 9000 §17.2.5.2).
+    if (
+      token.remote !== remote ||
+      !equalBytes(retryScid, dcid) ||
+      !isFresh(token.issuedAt, RETRY_TOKEN_LIFETIME_MS, wallNow)
+    )
       return undefined;
-    return {
-      validated: true,
-      retry: { originalDcid: token.originalDcid, retryScid: new Uint8Array(dcid) },
-    };
+    return { validated: true, retry: { originalDcid, retryScid } };
   }
 
   /** More for an undecided attempt, from whatever address: copies of its Initial, the rest of its ClientHello, 0-RTT. */
@@ -164,6 +191,26 @@ export class IncomingTable {
     }
     pending.push(datagram);
     this.#pendingBytes += bytes;
+  }
+
+  /**
+   * Takes an attempt that is to be accepted out of the books.
+   * @param server - Undefined refuses it.
+   * @throws {TransportError} CONNECTION_REFUSED; {Error} when it was decided before.
+   */
+  accept(incoming: IncomingRef, server: ServerConfig | undefined, now: Millis): PendingIncoming {
+    const pending = this.decide(incoming);
+    if (server === undefined) {
+      this.refuse(pending);
+      throw new TransportError('CONNECTION_REFUSED', 'nothing is accepted any more');
+    }
+    const idle = server.transport.maxIdleTimeoutMs;
+    if (idle > 0 && now - pending.receivedAt >= idle) {
+      // The client gave up as well: nobody to tell.
+      pending.release();
+      throw new TransportError('CONNECTION_REFUSED', 'the attempt waited too long');
+    }
+    return pending;
   }
 
   /** Takes an attempt out of the books. @throws {Error} when it was decided before. */
@@ -188,19 +235,19 @@ export class IncomingTable {
   /** Answers a decided attempt with a Retry (RFC 9000 §8.1.2). */
   retry(pending: PendingIncoming, wallNow: Millis): void {
     const { remote, local, dcid, scid } = pending;
-    const token = this.#tokens.sealRetry(remote, dcid, wallNow);
     const retryScid = randomBytes(this.#rng, LOCAL_CID_LENGTH);
+    const token = this.#tokens.sealRetry(remote, dcid, retryScid, wallNow);
     this.#answers.push(remote, local, encodeRetry(scid, retryScid, dcid, token, this.#rng));
     pending.release();
   }
 
   /** The attempt has become `connection`. */
-  adopt(route: string, connection: HostedConnection): void {
+  adopt(route: string, connection: C): void {
     this.#routes.set(route, connection);
   }
 
   /** `connection` is gone. */
-  release(route: string, connection: HostedConnection): void {
+  release(route: string, connection: C): void {
     if (this.#routes.get(route) === connection) this.#routes.delete(route);
   }
 }

@@ -32,6 +32,8 @@ export type Token =
       readonly type: 'retry';
       readonly remote: Addr;
       readonly originalDcid: Uint8Array;
+      /** The id that the Retry told the client to use. */
+      readonly retryScid: Uint8Array;
       readonly issuedAt: Millis;
     }
   | { readonly type: 'validation'; readonly ip: string; readonly issuedAt: Millis };
@@ -50,14 +52,14 @@ export class TokenSealer {
     this.#rng = rng;
   }
 
-  /** A Retry token for a client at `remote` whose first Initial went to `originalDcid`. */
-  sealRetry(remote: Addr, originalDcid: Uint8Array, wallNow: Millis): Uint8Array {
+  /** A Retry token for a client at `remote` whose first Initial went to `originalDcid`, and whose next goes to `retryScid`. */
+  sealRetry(remote: Addr, originalDcid: Uint8Array, retryScid: Uint8Array, wallNow: Millis): Uint8Array {
     return this.#seal((w) => {
       w.u8(TYPE_RETRY);
-      writeIp(w, remote.bytes);
+      writeShort(w, remote.bytes);
       w.u16(remote.port);
-      w.u8(originalDcid.length);
-      w.put(originalDcid);
+      writeShort(w, originalDcid);
+      writeShort(w, retryScid);
       w.varint(Math.floor(wallNow));
     });
   }
@@ -66,7 +68,7 @@ export class TokenSealer {
   sealValidation(remote: Addr, wallNow: Millis): Uint8Array {
     return this.#seal((w) => {
       w.u8(TYPE_VALIDATION);
-      writeIp(w, remote.bytes);
+      writeShort(w, remote.bytes);
       w.varint(Math.floor(wallNow));
     });
   }
@@ -111,7 +113,8 @@ export class TokenSealer {
       if (type !== TYPE_RETRY) return undefined;
       const remote = toAddr(ip, r.u16());
       const originalDcid = r.take(r.u8()).slice();
-      return { type: 'retry', remote, originalDcid, issuedAt: r.varint() };
+      const retryScid = r.take(r.u8()).slice();
+      return { type: 'retry', remote, originalDcid, retryScid, issuedAt: r.varint() };
     } catch (error) {
       if (error instanceof DecodeError) return undefined;
       throw error;
@@ -125,7 +128,8 @@ export function isFresh(issuedAt: Millis, lifetimeMs: Millis, wallNow: Millis): 
   return age <= lifetimeMs && age >= -MAX_FUTURE_MS;
 }
 
-function writeIp(w: Writer, ip: Uint8Array): void {
-  w.u8(ip.length);
-  w.put(ip);
+/** An ip or a connection id, after its length. */
+function writeShort(w: Writer, bytes: Uint8Array): void {
+  w.u8(bytes.length);
+  w.put(bytes);
 }

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { equalBytes, toHex } from '../base/bytes.ts';
+import { equalBytes, toHex, toLatin1 } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import { randomBytes, type Rng } from '../base/rng.ts';
@@ -27,19 +27,20 @@ import type {
   ServerConfig,
   Transmit,
 } from '../quic/engine.ts';
-import { IncomingTable, MIN_INITIAL_DATAGRAM_BYTES } from '../quic/incoming-table.ts';
+import { EventQueue } from '../quic/event-queue.ts';
+import { IncomingTable } from '../quic/incoming-table.ts';
 import {
   MAX_INCOMING,
   MAX_INCOMING_BUFFER_BYTES,
   MAX_INCOMING_TOTAL_BYTES,
   PendingIncoming,
 } from '../quic/incoming.ts';
+import { SendTurns, TRANSMITS_PER_TURN } from '../quic/send-turns.ts';
 import { ResetTokens, StatelessAnswers } from '../quic/stateless.ts';
 import { TokenSealer } from '../quic/tokens.ts';
 import { TransmitBuffer } from '../quic/transmit-buffer.ts';
 import { TransportError } from '../quic/transport-error.ts';
-import { decodeInvariantHeader, FIXED_BIT, QUIC_VERSION_1 } from '../quic/wire/packet.ts';
-import { encodeVersionNegotiation } from '../quic/wire/version-negotiation.ts';
+import { decodeInvariantHeader, FIXED_BIT } from '../quic/wire/packet.ts';
 import { NO_APPLICATION_PROTOCOL } from './close.ts';
 import { QuicheConnection } from './connection.ts';
 import type { QuicheHost } from './host.ts';
@@ -53,8 +54,6 @@ import { Sessions } from './sessions.ts';
 const MIN_RESET_BYTES = 21;
 /** Clients that are asked whether a datagram is their stateless reset. */
 const MAX_RESET_TARGETS = 8;
-/** Datagrams that one connection may send before the next one's turn. */
-const TRANSMITS_PER_TURN = 32;
 /** AES-256, HMAC and name of a ticket key in BoringSSL. */
 const TICKET_KEY_BYTES = 48;
 
@@ -76,23 +75,19 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
   readonly #sessions = new Sessions();
   readonly #resetTokens: ResetTokens;
   readonly #answers: StatelessAnswers;
-  readonly #incoming: IncomingTable;
+  readonly #incoming: IncomingTable<QuicheConnection>;
   readonly #buffer = new TransmitBuffer();
   readonly #connections = new Set<QuicheConnection>();
   /** By the first six bytes of the connection ids that we gave out. */
   readonly #cids = new Map<number, QuicheConnection>();
   /** Clients by the address that they send to. */
   readonly #clients = new Map<Addr, Set<QuicheConnection>>();
-  /** By the destination id that the client made up, in hex. */
-  readonly #routes = new Map<string, QuicheConnection>();
   readonly #deadlines = new DeadlineHeap<QuicheConnection>();
-  #ready: QuicheConnection[] = [];
-  #readyNext: QuicheConnection[] = [];
+  readonly #turns = new SendTurns<QuicheConnection>();
   /** Their deadlines may have changed. */
   readonly #stale = new Set<QuicheConnection>();
   readonly #touched: QuicheConnection[] = [];
-  #events: EngineEvent[] = [];
-  #eventHead = 0;
+  readonly #events = new EventQueue();
   #server: ServerConfig | undefined;
   #isClosed = false;
   #nextStableId = 1;
@@ -148,18 +143,9 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
   accept(incoming: IncomingRef, now: Millis): QuicConnection {
     this.#now = now;
     const offered = incoming.offeredAlpns;
-    const pending = this.#incoming.decide(incoming);
-    const server = this.#server;
-    if (server === undefined || this.#isClosed) {
-      this.#incoming.refuse(pending);
-      throw new TransportError('CONNECTION_REFUSED', 'nothing is accepted any more');
-    }
-    const { tls, transport } = server;
-    const idle = transport.maxIdleTimeoutMs;
-    if (idle > 0 && now - pending.receivedAt >= idle) {
-      pending.release();
-      throw new TransportError('CONNECTION_REFUSED', 'the attempt waited too long');
-    }
+    const server = this.#isClosed ? undefined : this.#server;
+    const pending = this.#incoming.accept(incoming, server, now);
+    const { tls, transport } = server!;
     // quiche would follow the client's order. Where the offer cannot be read yet, it does.
     const alpn = offered && tls.alpns.find((each) => offered.some((other) => equalBytes(each, other)));
     if (offered !== undefined && alpn === undefined) {
@@ -179,11 +165,6 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     const { retry } = pending;
     // After a Retry quiche's id has to be the one that the Retry gave (RFC 9000 §7.3).
     const cid = retry === undefined ? this.#newCid() : pending.dcid;
-    // The client could put any other id behind the token, and so take the packets of another connection.
-    if (cid.length !== LOCAL_CID_LENGTH || this.#cids.has(cidKey(cid, 0))) {
-      this.#incoming.refuse(pending);
-      throw new TransportError('CONNECTION_REFUSED', 'not the connection id of the Retry');
-    }
     let native: Connection;
     try {
       config.setStatelessResetToken(this.resetTokenOf(cid));
@@ -206,7 +187,7 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     });
     this.#add(connection, cid);
     connection.route = pending.route;
-    this.#routes.set(pending.route, connection);
+    this.#incoming.adopt(pending.route, connection);
     guard(connection, () => {
       for (const datagram of pending.datagrams) connection.handleDatagram(datagram, now);
       connection.endBurst(now);
@@ -287,20 +268,14 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
       const found = this.#cids.get(cidKey(invariant.dcid, 0));
       if (found !== undefined) return this.#deliver(found, datagram, now);
     }
-    const route = toHex(invariant.dcid);
-    const known = this.#routes.get(route);
+    const route = toLatin1(invariant.dcid);
+    const known = this.#incoming.find(route);
+    if (known instanceof PendingIncoming) return this.#incoming.keep(known, datagram, invariant.version);
     if (known !== undefined) return this.#deliver(known, datagram, now);
-    const pending = this.#incoming.find(route);
-    if (pending instanceof PendingIncoming) return this.#incoming.keep(pending, datagram, invariant.version);
-    if (data.length < MIN_INITIAL_DATAGRAM_BYTES) return;
-    const { version, dcid, scid } = invariant;
-    if (version === QUIC_VERSION_1) {
-      const isAccepting = this.#server !== undefined && !this.#isClosed;
-      const fresh = this.#incoming.handleFirst(datagram, route, isAccepting, this.wallTime(now), now);
-      if (fresh !== undefined) this.#events.push({ type: 'incoming', incoming: fresh });
-    } else if (version !== 0 && this.#server !== undefined) {
-      this.#answers.push(datagram.from, datagram.local, encodeVersionNegotiation(dcid, scid, this.#rng));
-    }
+    const isAccepting = this.#server !== undefined && !this.#isClosed;
+    const wallNow = this.wallTime(now);
+    const pending = this.#incoming.handleUnknown(datagram, invariant, route, isAccepting, wallNow, now);
+    if (pending !== undefined) this.#events.push({ type: 'incoming', incoming: pending });
   }
 
   handleTimeout(now: Millis): void {
@@ -330,13 +305,8 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     this.#now = now;
     let count = this.#answers.take(out, max);
     while (count < max) {
-      if (this.#ready.length === 0) {
-        if (this.#readyNext.length === 0) break;
-        // Reversed once, so that taking from the front is a pop.
-        this.#ready = this.#readyNext.reverse();
-        this.#readyNext = [];
-      }
-      const connection = this.#ready.pop()!;
+      const connection = this.#turns.take();
+      if (connection === undefined) break;
       const quota = Math.min(TRANSMITS_PER_TURN, max - count);
       // Still marked as ready: what it does meanwhile gives it no other turn, or there might be no end of them.
       const before = out.length;
@@ -362,16 +332,7 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
   }
 
   pollEvent(): EngineEvent | undefined {
-    const event = this.#events[this.#eventHead];
-    if (event === undefined) {
-      if (this.#eventHead > 0) {
-        this.#events = [];
-        this.#eventHead = 0;
-      }
-      return undefined;
-    }
-    this.#eventHead++;
-    return event;
+    return this.#events.poll();
   }
 
   get connectionCount(): number {
@@ -389,7 +350,7 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     return {
       connections: this.#connections.size,
       cids: this.#cids.size,
-      initialRoutes: this.#routes.size,
+      initialRoutes: this.#incoming.size,
       deadlines: this.#deadlines.size,
       pendingIncomings: this.#incoming.pendingCount,
       pendingBytes: this.#incoming.pendingBytes,
@@ -448,9 +409,7 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     this.#stale.add(connection);
     if (connection.side === 'client' && connection.indexed !== connection.remote && !connection.isDrained)
       this.#index(connection, connection.remote);
-    if (connection.isReady || connection.isDrained) return;
-    connection.isReady = true;
-    this.#readyNext.push(connection);
+    if (!connection.isDrained) this.#turns.add(connection);
   }
 
   #index(connection: QuicheConnection, remote: Addr | undefined): void {
@@ -468,7 +427,7 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
     this.#deadlines.set(connection, undefined);
     this.#connections.delete(connection);
     this.#stale.delete(connection);
-    if (connection.route !== undefined) this.#routes.delete(connection.route);
+    if (connection.route !== undefined) this.#incoming.release(connection.route, connection);
     for (const key of connection.cids) this.#cids.delete(key);
   }
 

@@ -158,7 +158,7 @@ class Scene {
     const flags = script.u8();
     const dcid = (flags & 1) === 0 ? this.#dcid : script.take(script.u8() % 21);
     const scid = script.take(script.u8() % 21);
-    const token = this.#token(script);
+    const token = this.#token(script, dcid);
     const pnLength = (1 + (script.u8() & 3)) as 1 | 2 | 3 | 4;
     const payload = script.take(script.u16() % 1_500);
     const padding = (flags & 2) === 0 ? Math.max(0, MIN_INITIAL - payload.length) : 3;
@@ -174,13 +174,13 @@ class Scene {
   }
 
   /** Any bytes, or what the server itself would have given out: to somebody, some time ago. */
-  #token(script: Script): Uint8Array {
+  #token(script: Script, dcid: Uint8Array): Uint8Array {
     const kind = script.u8();
     if (kind < 0xf0) return script.take(kind);
     const remote = (kind & 1) === 0 ? CLIENT : SERVER;
     const wallNow = NOW + this.#now - ((kind & 2) === 0 ? 0 : script.u16() * 1_000_000);
     return (kind & 4) === 0
-      ? sealer.sealRetry(remote, script.take(8), wallNow)
+      ? sealer.sealRetry(remote, script.take(8), (kind & 8) === 0 ? dcid : script.take(8), wallNow)
       : sealer.sealValidation(remote, wallNow);
   }
 

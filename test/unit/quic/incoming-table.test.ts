@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import { Writer } from '../../../src/base/bytes.ts';
 import { KEPT_DATAGRAM_BYTES } from '../../../src/quic/incoming.ts';
 import {
   MIN_INITIAL_DATAGRAM_BYTES,
@@ -9,7 +10,10 @@ import type { Datagram } from '../../../src/quic/engine.ts';
 import type { PendingIncoming } from '../../../src/quic/incoming.ts';
 import { ResetTokens, StatelessAnswers } from '../../../src/quic/stateless.ts';
 import { TokenSealer } from '../../../src/quic/tokens.ts';
+import { finishLongHeader, writeLongHeader } from '../../../src/quic/wire/packet.ts';
+import { PacketKeys } from '../../../src/quic/wire/protection.ts';
 import { Pair } from '../../support/pair.ts';
+import { sealPacket } from '../../support/sealed-packet.ts';
 import { SimRng } from '../../support/sim-rng.ts';
 
 const EACH = MIN_INITIAL_DATAGRAM_BYTES + KEPT_DATAGRAM_BYTES;
@@ -28,14 +32,27 @@ function initials(count: number): Datagram[] {
   return [...seen.values()];
 }
 
+/** A client's first Initial at `dcid` with `token`, as `datagram` came. */
+function initialWith(token: Uint8Array, dcid: Uint8Array, { from, local }: Datagram): Datagram {
+  const w = new Writer();
+  const lengthAt = writeLongHeader(w, 'initial', dcid, new Uint8Array(8), token, 0, 1);
+  const header = w.copy();
+  const payload = new Uint8Array(MIN_INITIAL_DATAGRAM_BYTES);
+  // PING and padding.
+  payload[0] = 1;
+  finishLongHeader(header, lengthAt, 1 + payload.length + 16);
+  return { from, local, data: sealPacket(PacketKeys.initial(dcid, 'client').write, header, payload, 0, 0) };
+}
+
 function make(limits: Partial<IncomingLimits> = {}) {
   const rng = new SimRng(1);
   const answers = new StatelessAnswers(new ResetTokens(new Uint8Array(32)), rng);
   const all = { maxIncoming: 10, maxBytesEach: 10 * EACH, maxBytesTotal: 100 * EACH, ...limits };
-  const table = new IncomingTable(answers, new TokenSealer(new Uint8Array(32), rng), all, rng);
+  const tokens = new TokenSealer(new Uint8Array(32), rng);
+  const table = new IncomingTable(answers, tokens, all, rng);
   const first = (datagram: Datagram, route: string, isAccepting = true): PendingIncoming | undefined =>
     table.handleFirst(datagram, route, isAccepting, 0, 0);
-  return { table, first, answered: () => answers.take([], 100) };
+  return { table, tokens, first, answered: () => answers.take([], 100) };
 }
 
 describe('attempts', () => {
@@ -70,6 +87,22 @@ describe('attempts', () => {
     forged.data[600]! ^= 1;
     expect([first(forged, 'a'), answered(), table.size]).toEqual([undefined, 0, 0]);
   });
+});
+
+test('a Retry token counts for the connection id that the Retry gave, and for no other of the client', () => {
+  const { table, tokens, first, answered } = make();
+  const [datagram] = initials(1);
+  const [original, given, other] = [5, 6, 7].map((byte) => new Uint8Array(8).fill(byte));
+  const token = tokens.sealRetry(datagram!.from, original!, given!, 0);
+  expect(first(initialWith(token, given!, datagram!), 'a')).toMatchObject({
+    remoteValidated: true,
+    retry: { originalDcid: original, retryScid: given },
+  });
+  expect([first(initialWith(token, other!, datagram!), 'b'), answered(), table.size]).toEqual([
+    undefined,
+    1,
+    1,
+  ]);
 });
 
 describe('what is kept for an undecided attempt', () => {

@@ -23,16 +23,17 @@ function sealer(seed = 1, key = KEY): TokenSealer {
 }
 
 describe('tokens', () => {
-  test('of a Retry give back address, destination cid and time', () => {
+  test('of a Retry give back address, both connection ids and time', () => {
     fc.assert(
       fc.property(
         anyAddr,
         fc.uint8Array({ minLength: 8, maxLength: 20 }),
+        fc.uint8Array({ minLength: 8, maxLength: 20 }),
         fc.nat({ max: 2 ** 31 - 1 }),
-        (remote, originalDcid, issuedAt) => {
+        (remote, originalDcid, retryScid, issuedAt) => {
           const tokens = sealer();
-          const token = tokens.open(tokens.sealRetry(remote, originalDcid, issuedAt));
-          expect(token).toEqual({ type: 'retry', remote, originalDcid, issuedAt });
+          const token = tokens.open(tokens.sealRetry(remote, originalDcid, retryScid, issuedAt));
+          expect(token).toEqual({ type: 'retry', remote, originalDcid, retryScid, issuedAt });
         },
       ),
     );
@@ -59,7 +60,12 @@ describe('tokens', () => {
 
   test('do not open after any change, and never throw', () => {
     const tokens = sealer();
-    const token = tokens.sealRetry(toAddr('192.0.2.1', 4433), new Uint8Array(20).fill(5), NOW);
+    const token = tokens.sealRetry(
+      toAddr('192.0.2.1', 4433),
+      new Uint8Array(20).fill(5),
+      new Uint8Array(8).fill(6),
+      NOW,
+    );
     for (let bit = 0; bit < token.length * 8; bit++) {
       const changed = token.slice();
       changed[bit >> 3]! ^= 1 << (bit & 7);
