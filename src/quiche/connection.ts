@@ -251,7 +251,7 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
     while (count < max) {
       const transmit = this.#send(now);
       if (transmit === undefined) {
-        if (!this.isClosed && this.streams.sendEnds()) continue;
+        if (!this.isClosed && this.streams.sendEnd()) continue;
         this.#isFlushed = true;
         break;
       }

@@ -6,8 +6,8 @@
  * may be late; when it is early is said in docs/security.md.
  *
  * quiche also takes a stream for acknowledged when its bytes are, whatever became of a FIN without bytes, and may forget it with
- * that FIN unsent or lost. Such a FIN goes out when all else is sent, twice at once, and again after losses, while quiche still
- * knows the stream.
+ * that FIN unsent or lost. Such a FIN goes out when all else is sent and quiche cannot keep it back, twice at once, and again after
+ * losses, while quiche still knows the stream. While one waits, half of the congestion window is left free for it.
  *
  * @module
  */
@@ -23,9 +23,12 @@ const DEFAULT_URGENCY = 127;
 const MAX_URGENCY = 255;
 /** Packets that a FIN without bytes is in. */
 const END_COPIES = 2;
-/** That many of them have room in one packet, for which the congestion window must be open. */
-const MAX_ENDS_PER_PACKET = 32;
+/** A FIN goes out in a packet of its own, when the congestion window has room for one. */
 const PACKET_BYTES = 1_200;
+/** In proportional rate reduction (RFC 6937) a byte that is sent counts against the window and against the allowance. */
+const MAX_CAPACITY_PER_BYTE = 2;
+/** Share of the congestion window that data leaves free while a FIN waits. */
+const END_SHARE = 1 / 2;
 const FAILURES = { limit: 'StreamLimit', stopped: 'StreamStopped', reset: 'StreamReset' } as const;
 
 interface SendHalf {
@@ -74,12 +77,16 @@ export class QuicheStreams {
   readonly #recv = new Map<StreamId, RecvHalf>();
   /** Those with bytes that were written since the last {@link beginSend}. */
   readonly #unsent = new Set<SendHalf>();
-  /** Those whose FIN comes without bytes, until they are finished; how many copies are still to be sent. */
-  readonly #ends = new Map<SendHalf, number>();
+  /** Those whose FIN comes without bytes, until they are finished. */
+  readonly #ends = new Set<SendHalf>();
+  /** How many copies of it are still to be sent. */
+  readonly #dueEnds = new Map<SendHalf, number>();
+  /** quiche's counters when it was last looked at. */
   #lost = 0;
-  /** Bytes that had been sent when the last packet came, and the number of that packet. */
-  #sentBefore = 0;
   #received = 0;
+  /** When the last packet came, which is when quiche last computed its capacity. */
+  #sentBytesBefore = 0;
+  #lostBefore = 0;
   #isQuiet = false;
   /** Stopped before quiche knew of them, with the code. */
   readonly #pendingStops = new Map<StreamId, bigint>();
@@ -122,7 +129,7 @@ export class QuicheStreams {
     const half = this.#sendHalf(id);
     if (half.stoppedCode !== undefined) throw new StreamError('stopped', half.stoppedCode);
     if (half.state !== 'send') throw new StreamError('closed');
-    const count = half.isKnown ? this.#nativeSend(half, bytes, false) : 0;
+    const count = half.isKnown ? this.#nativeSend(half, this.#admitted(half, bytes), false) : 0;
     if (count < bytes.length) half.isBlocked = true;
     if (count > 0) {
       this.#isQuiet = false;
@@ -146,7 +153,7 @@ export class QuicheStreams {
     if (half.state === 'reset') throw new StreamError('closed');
     half.state = 'reset';
     half.isBlocked = false;
-    this.#ends.delete(half);
+    this.#forgetEnd(half);
     // quiche answers STOP_SENDING with a reset of its own.
     if (half.stoppedCode !== undefined) return;
     if (half.isKnown) this.#native.streamShutdown(id, SHUTDOWN.write, codeOf(code));
@@ -206,21 +213,20 @@ export class QuicheStreams {
     this.#unsent.clear();
   }
 
-  /** quiche has no more packets: those follow that have FIN alone. True when there are such. */
-  sendEnds(): boolean {
-    let count = 0;
-    for (const [half, copies] of this.#ends) {
-      if (copies === 0 || !this.#canSendEnd(half)) continue;
-      this.#ends.set(half, copies - 1);
+  /** quiche has no more packets: one follows that has FIN alone, when this is true. */
+  sendEnd(): boolean {
+    for (const [half, copies] of this.#dueEnds) {
+      if (!this.#canSendEnd(half)) continue;
+      if (copies > 1) this.#dueEnds.set(half, copies - 1);
+      else this.#dueEnds.delete(half);
       try {
         this.#native.streamSend(half.id, EMPTY, true);
+        return true;
       } catch {
         // Stopped or forgotten: the next poll tells.
-        continue;
       }
-      if (++count === MAX_ENDS_PER_PACKET) break;
     }
-    return count > 0;
+    return false;
   }
 
   #end(half: SendHalf): void {
@@ -229,7 +235,13 @@ export class QuicheStreams {
       return;
     }
     half.isEndBare = true;
-    this.#ends.set(half, END_COPIES);
+    this.#ends.add(half);
+    this.#dueEnds.set(half, END_COPIES);
+  }
+
+  #forgetEnd(half: SendHalf): void {
+    this.#ends.delete(half);
+    this.#dueEnds.delete(half);
   }
 
   /**
@@ -237,15 +249,39 @@ export class QuicheStreams {
    * for the window alone, but when nothing is under way it is open.
    */
   #canSendEnd({ id }: SendHalf): boolean {
+    const { sentBytes, lost } = this.#native.stats();
     // quiche's capacity is of the last packet that came: what was sent again since is not taken off.
-    const sent = this.#native.stats().sentBytes - this.#sentBefore;
+    const sent = sentBytes - this.#sentBytesBefore;
     if (this.#isQuiet && sent <= PACKET_BYTES) return true;
+    // A loss that a timer found has made the window smaller since.
+    if (lost !== this.#lostBefore) return false;
+    const capacity = this.#capacity(id);
+    // While a probe is due, capacity knows no window (RFC 9002 §7.5).
+    return capacity - MAX_CAPACITY_PER_BYTE * sent >= PACKET_BYTES && capacity <= this.#congestionWindow();
+  }
+
+  /** quiche's capacity; 0 for a stream that is stopped or forgotten, which the next poll tells. */
+  #capacity(id: StreamId): number {
     try {
-      return this.#native.streamCapacity(id) - sent >= PACKET_BYTES;
+      return this.#native.streamCapacity(id);
     } catch {
-      // Stopped or forgotten: the next poll tells.
-      return false;
+      return 0;
     }
+  }
+
+  #congestionWindow(): number {
+    return this.#native.pathStats().find(({ active }) => active)?.cwnd ?? 0;
+  }
+
+  /** What may be written of `bytes` now: a FIN that waits for an open window would wait as long as others have data. */
+  #admitted({ id }: SendHalf, bytes: Uint8Array): Uint8Array {
+    if (this.#dueEnds.size === 0) return bytes;
+    return bytes.subarray(0, Math.max(0, this.#capacity(id) - this.#endReserve()));
+  }
+
+  /** Capacity that is not for data. */
+  #endReserve(): number {
+    return this.#dueEnds.size === 0 ? 0 : this.#congestionWindow() * END_SHARE;
   }
 
   // --- what happened in quiche ------------------------------------------------------------------------------------------
@@ -258,6 +294,7 @@ export class QuicheStreams {
     const native = this.#native;
     this.#isQuiet = isQuiet;
     this.#repeatEnds();
+    const reserve = this.#endReserve();
     for (const id of native.readable()) {
       this.#appear(id);
       const half = this.#recv.get(id);
@@ -273,7 +310,7 @@ export class QuicheStreams {
     }
     // A stream that begins with STOP_SENDING has nothing to read.
     for (const id of native.writable()) this.#appear(id);
-    for (const half of this.#send.values()) this.#pollSend(half, isQuiet);
+    for (const half of this.#send.values()) this.#pollSend(half, isQuiet, reserve);
     for (const dir of ['bi', 'uni'] as const) {
       if (!this.#wantsStream[dir]) continue;
       const left = dir === 'bi' ? native.peerStreamsLeftBidi() : native.peerStreamsLeftUni();
@@ -283,7 +320,7 @@ export class QuicheStreams {
     }
   }
 
-  #pollSend(half: SendHalf, isQuiet: boolean): void {
+  #pollSend(half: SendHalf, isQuiet: boolean, reserve: number): void {
     const { id } = half;
     if (!half.isKnown) return;
     let capacity: number;
@@ -300,7 +337,7 @@ export class QuicheStreams {
       if (half.stoppedCode === undefined) {
         half.stoppedCode = code!;
         half.isBlocked = false;
-        this.#ends.delete(half);
+        this.#forgetEnd(half);
         this.#emit({ type: 'streamStopped', id, code: code! });
         // Its RESET_STREAM is still to be sent.
         return;
@@ -308,7 +345,7 @@ export class QuicheStreams {
       if (isQuiet) this.#finished(id);
       return;
     }
-    if (capacity > 0 && half.isBlocked) {
+    if (capacity > reserve && half.isBlocked) {
       half.isBlocked = false;
       this.#emit({ type: 'streamWritable', id });
     }
@@ -316,12 +353,8 @@ export class QuicheStreams {
     if (half.isEndBare && half.state === 'finished' && !half.isEndSure) {
       // While bytes were under way it may have been lost with them.
       half.isEndSure = true;
-      this.#ends.set(half, 1);
-    } else if (!this.#isEndWaiting(half)) this.#finished(id);
-  }
-
-  #isEndWaiting(half: SendHalf): boolean {
-    return (this.#ends.get(half) ?? 0) > 0;
+      this.#dueEnds.set(half, 1);
+    } else if (!this.#dueEnds.has(half)) this.#finished(id);
   }
 
   /** After losses: a FIN that was lost together with bytes before it is not sent again by quiche. */
@@ -329,17 +362,18 @@ export class QuicheStreams {
     const { lost, recv, sentBytes } = this.#native.stats();
     if (recv > this.#received) {
       this.#received = recv;
-      this.#sentBefore = sentBytes;
+      this.#sentBytesBefore = sentBytes;
+      this.#lostBefore = lost;
     }
     if (lost <= this.#lost) return;
     this.#lost = lost;
-    for (const half of this.#ends.keys()) if (!this.#isEndWaiting(half)) this.#ends.set(half, 1);
+    for (const half of this.#ends) if (!this.#dueEnds.has(half)) this.#dueEnds.set(half, 1);
   }
 
   #finished(id: StreamId): void {
     const half = this.#send.get(id);
     if (half !== undefined) {
-      this.#ends.delete(half);
+      this.#forgetEnd(half);
       this.#unsent.delete(half);
     }
     this.#send.delete(id);

@@ -83,3 +83,21 @@ test.each([1, 2, 3, 4, 5])('many ends on a wire that changes the order: seed %d'
   link.run(() => ids.every((id) => theirs.isFinished(id)), 'all ends');
   link.run(() => ours.count('streamFinished') === ids.length, 'all acknowledged');
 });
+
+test('while another stream fills the congestion window', () => {
+  const link = new EngineLink();
+  const { ours, theirs } = link.connect();
+  const rng = new SimRng(1);
+  // Losses keep the congestion window below the windows of flow control; a FIN alone is a small packet.
+  link.wire = (data) => (data.length > 1_000 && rng.chance(0.02) ? [] : [5]);
+  const bulk = ours.open('uni');
+  ours.send(bulk, new Uint8Array(16 * 1_024 * 1_024), { fin: false });
+  link.run(() => theirs.received(bulk) > 1_024 * 1_024, 'the first MiB');
+  const id = ours.open('uni');
+  ours.send(id, new Uint8Array([1, 2, 3]), { fin: false });
+  link.run(() => theirs.received(id) === 3, 'bytes');
+  const before = theirs.received(bulk);
+  ours.send(id, NO_BYTES);
+  link.run(() => theirs.isFinished(id), 'FIN');
+  expect(theirs.received(bulk) - before).toBeLessThan(256 * 1_024);
+});
