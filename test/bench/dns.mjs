@@ -58,14 +58,17 @@ function ourKey(i) {
   return key;
 }
 
+/** Puts at a time; the store is busy with more than 8,192. */
+const FILL_PUTS = 8_000;
+
 /** Through the store, past the checks: only the first packet is signed, and stored ones are not looked at again. */
 async function fillOurs(file) {
   const { clock } = systemPlatform;
   const store = await SqliteRecordStore.open({ file, clock, maxRecords: Infinity });
   const payload = newPacket().toRelayPayload();
-  for (let i = store.size; i < RECORDS; i += 10_000) {
-    const count = Math.min(10_000, RECORDS - i);
-    await Promise.all(
+  for (let i = store.size; i < RECORDS; i += FILL_PUTS) {
+    const count = Math.min(FILL_PUTS, RECORDS - i);
+    const outcomes = await Promise.all(
       Array.from({ length: count }, (_, j) => {
         const key = ourKey(i + j);
         const own = payload.slice();
@@ -73,6 +76,7 @@ async function fillOurs(file) {
         return store.put(key, own);
       }),
     );
+    if (outcomes.some((outcome) => outcome !== 'inserted')) throw new Error('not all records were stored');
   }
   await store.close();
 }
