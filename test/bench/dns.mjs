@@ -2,11 +2,12 @@
 // HTTP, questions per second over UDP, each with latency and processor time, and memory, with so many records in their databases.
 //
 //   npm run -s build && node test/bench/dns.mjs [--records 10000] [--puts 10000] [--gets 20000] [--connections 64]
-//     [--only ours|rust] [--folder DIR]
+//     [--rate 500] [--only ours|rust] [--folder DIR]
 //   node test/bench/dns.mjs --url http://127.0.0.1:8080/pkarr --dns 127.0.0.1:5300 --origin irohdns.example
 //
 // --folder: where the databases are and stay, for the next run with as many records. With --url another server is measured, one
-// without a rate limit: it gets what is put here, and is asked for that.
+// without a rate limit: it gets what is put here, and is asked for that. How many there are per second is measured with as much under
+// way as connections allow; latency then, and once more with `--rate` requests per second, however long they take.
 import { spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -29,6 +30,7 @@ const { values } = parseArgs({
     puts: { type: 'string', default: '10000' },
     gets: { type: 'string', default: '20000' },
     connections: { type: 'string', default: '64' },
+    rate: { type: 'string', default: '500' },
     only: { type: 'string' },
     folder: { type: 'string' },
     url: { type: 'string' },
@@ -36,9 +38,11 @@ const { values } = parseArgs({
     origin: { type: 'string', default: 'irohdns.example' },
   },
 });
-const [RECORDS, PUTS, GETS, CONNECTIONS] = ['records', 'puts', 'gets', 'connections'].map((name) =>
-  Number(values[name]),
+const [RECORDS, PUTS, GETS, CONNECTIONS, RATE] = ['records', 'puts', 'gets', 'connections', 'rate'].map(
+  (name) => Number(values[name]),
 );
+/** How long requests come at that rate. */
+const RATE_SECONDS = 6;
 const root = join(import.meta.dirname, '..', '..');
 const rustPeer = join(root, '.rust/target/release/rust-peer');
 const folder = values.folder ?? mkdtempSync(join(tmpdir(), 'iroh-ts-bench-dns-'));
@@ -251,6 +255,15 @@ class UdpClient {
   }
 }
 
+const percentileOf = (sorted, part) => sorted[Math.floor(sorted.length * part)].toFixed(1);
+
+function print(what, name, rate, times, used = '') {
+  times.sort((a, b) => a - b);
+  console.log(
+    `${what.padEnd(26)} ${name.padEnd(20)} ${rate.toFixed(0).padStart(7)} /s   median ${percentileOf(times, 0.5)} ms   p99 ${percentileOf(times, 0.99)} ms   longest ${times.at(-1).toFixed(1)} ms   ${used}`,
+  );
+}
+
 /** Runs `count` times, `CONNECTIONS` at a time; prints rate, latency and what it cost the server. */
 async function measure(what, { name, pid }, count, act) {
   const times = [];
@@ -267,19 +280,40 @@ async function measure(what, { name, pid }, count, act) {
   };
   await Promise.all(Array.from({ length: CONNECTIONS }, worker));
   const rate = count / ((performance.now() - startedAt) / 1_000);
-  times.sort((a, b) => a - b);
-  const at = (part) => times[Math.floor(times.length * part)].toFixed(1);
   const used = pid ? `${((processorTimeOf(pid) - usedBefore) / count).toFixed(0)} µs processor` : '';
-  console.log(
-    `${what.padEnd(16)} ${name.padEnd(20)} ${rate.toFixed(0).padStart(7)} /s   median ${at(0.5)} ms   p99 ${at(0.99)} ms   longest ${times.at(-1).toFixed(1)} ms   ${used}`,
-  );
+  print(what, name, rate, times, used);
+}
+
+/** Runs `RATE` times a second, on a connection that is free or becomes so; prints latency since the moment it was due. */
+async function measureAtRate(what, { name }, act) {
+  const times = [];
+  const count = RATE * RATE_SECONDS;
+  const free = Array.from({ length: CONNECTIONS }, (_, slot) => slot);
+  const waiting = [];
+  const startedAt = performance.now();
+  let failure;
+  const run = async (i, slot) => {
+    await act(i, slot);
+    times.push(performance.now() - startedAt - (i / RATE) * 1_000);
+    if (waiting.length > 0) return run(waiting.shift(), slot);
+    free.push(slot);
+  };
+  for (let i = 0; times.length < count && failure === undefined;) {
+    for (; i < count && (i / RATE) * 1_000 <= performance.now() - startedAt; i++) {
+      if (free.length === 0) waiting.push(i);
+      else run(i, free.pop()).catch((error) => (failure = error));
+    }
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  if (failure !== undefined) throw failure;
+  print(`${what}, at a rate`, name, RATE, times);
 }
 
 function expectStatus(expected, status) {
   if (status !== expected) throw new Error(`status ${status} instead of ${expected}`);
 }
 
-const packets = Array.from({ length: PUTS }, newPacket).map((packet) => ({
+const packets = Array.from({ length: PUTS + RATE * RATE_SECONDS }, newPacket).map((packet) => ({
   z32: packet.id.toZ32(),
   body: Buffer.from(packet.toRelayPayload()),
 }));
@@ -307,20 +341,23 @@ try {
     ['gets', GETS, (server) => [200, 'GET', server.stored()]],
   ];
   for (const [what, count, toRequest] of phases)
-    for (const [n, server] of servers.entries())
-      await measure(what, server, count, async (i, slot) => {
+    for (const [n, server] of servers.entries()) {
+      const act = async (i, slot) => {
         const [status, method, z32, body] = toRequest(server, i);
         expectStatus(
           status,
           await connections[n][slot].ask(httpRequest(`${server.url}/${z32}`, method, body)),
         );
-      });
+      };
+      await measure(what, server, count, act);
+      await measureAtRate(what, server, (i, slot) => act(count + i, slot));
+    }
   for (const server of servers) {
     if (server.dns === undefined) continue;
     const client = new UdpClient(server.dns);
-    await measure('questions (UDP)', server, GETS, (i) =>
-      client.ask(i, `_iroh.${server.stored()}.${values.origin}`),
-    );
+    const ask = (i) => client.ask(i, `_iroh.${server.stored()}.${values.origin}`);
+    await measure('questions (UDP)', server, GETS, ask);
+    await measureAtRate('questions (UDP)', server, ask);
     client.socket.close();
     if (client.lost > 0) console.log(`${client.lost} questions or answers were lost`);
   }
