@@ -72,7 +72,7 @@ type RelayChoice = Pick<EndpointOptions, 'preset' | 'relay'>;
 
 function chooseRelays({ relay }: NetworkOptions, otherwise: RelayChoice): RelayChoice {
   if (relay === undefined) return otherwise;
-  return relay === false ? { preset: 'minimal' } : { preset: 'minimal', relay };
+  return relay === false ? { preset: 'minimal' } : { preset: 'minimal', relay: relay.map(parseRelay) };
 }
 
 /** For who waits for others: without a relay it is found in its own network only. */

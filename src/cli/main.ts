@@ -9,17 +9,21 @@
  */
 import { readFileSync } from 'node:fs';
 import { Command, Option } from 'commander';
-import { dns } from './dns.ts';
-import { connect, listen } from './pipe.ts';
-import { recv, send } from './file.ts';
-import { parseRelay } from './identity.ts';
-import { relay } from './relay.ts';
-import { report } from './report.ts';
-import { connectTcp, listenTcp } from './tcp.ts';
-import { describeTicket } from './ticket.ts';
 import { UserError } from './user-error.ts';
 
 const WRONG_USAGE = 2;
+
+/** A command's code is loaded when it is used: to load all of it takes longer than to print help. */
+const load =
+  <K extends string, M extends Record<K, (...args: never[]) => Promise<void> | void>>(
+    importModule: () => Promise<M>,
+    name: K,
+  ) =>
+  async (...args: Parameters<M[K]>): Promise<void> =>
+    (await importModule())[name](...args);
+const file = () => import('./file.ts');
+const pipe = () => import('./pipe.ts');
+const tcp = () => import('./tcp.ts');
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
   version: string;
@@ -70,29 +74,31 @@ const networked = (name: string, description: string): Command =>
 /** `before` is false after `--no-relay`. */
 const addRelay = (url: string, before: readonly string[] | false | undefined): string[] => [
   ...(before || []),
-  parseRelay(url),
+  url,
 ];
 const TICKET = 'what the other side printed';
 
-networked('send', 'offer a file to one receiver').argument('<file>').action(send);
+networked('send', 'offer a file to one receiver').argument('<file>').action(load(file, 'send'));
 networked('recv', 'fetch a file that is offered')
   .argument('<ticket>', TICKET)
   .option('--output <file>', 'where to write it (default: the name that the sender gave)')
   .option('--force', 'overwrite an existing file')
-  .action(recv);
-networked('listen', 'wait for one connection and join it to stdin and stdout').action(listen);
-networked('connect', 'join stdin and stdout to a listener').argument('<ticket>', TICKET).action(connect);
+  .action(load(file, 'recv'));
+networked('listen', 'wait for one connection and join it to stdin and stdout').action(load(pipe, 'listen'));
+networked('connect', 'join stdin and stdout to a listener')
+  .argument('<ticket>', TICKET)
+  .action(load(pipe, 'connect'));
 networked('listen-tcp', 'forward connections to a TCP server')
   .requiredOption('--host <host:port>', 'where the TCP server is')
-  .action(listenTcp);
+  .action(load(tcp, 'listenTcp'));
 networked('connect-tcp', 'forward TCP connections to a listener')
   .argument('<ticket>', TICKET)
   .requiredOption('--addr <host:port>', 'where to listen; port 0 for any')
-  .action(connectTcp);
+  .action(load(tcp, 'connectTcp'));
 command('relay', 'run a relay server')
   .option('--dev', 'plain HTTP on port 3340')
   .option('-c, --config-path <file>', 'TOML file (default: relay.toml, if there is one)')
-  .action(relay);
+  .action(load(() => import('./relay.ts'), 'relay'));
 command('report', 'show what this network is like: addresses, NAT, relays, router')
   .addOption(
     new Option('--relay <url>', "a relay to ask; may be given several times (default: n0's)").argParser(
@@ -100,11 +106,13 @@ command('report', 'show what this network is like: addresses, NAT, relays, route
     ),
   )
   .option('--json', 'for programs')
-  .action(report);
+  .action(load(() => import('./report.ts'), 'report'));
 command('dns', 'run a lookup server')
   .option('-c, --config-path <file>', 'TOML file (default: dns.toml, if there is one)')
-  .action(dns);
-command('ticket', 'show what is in a ticket').argument('<ticket>', TICKET).action(describeTicket);
+  .action(load(() => import('./dns.ts'), 'dns'));
+command('ticket', 'show what is in a ticket')
+  .argument('<ticket>', TICKET)
+  .action(load(() => import('./ticket.ts'), 'describeTicket'));
 
 if (process.argv.length === 2) {
   program.outputHelp();

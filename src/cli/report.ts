@@ -13,6 +13,7 @@ import {
   type ProbeKind,
   type TimerId,
 } from '../index.ts';
+import { parseRelay } from './identity.ts';
 import { UserError } from './user-error.ts';
 
 /** Options of the command. */
@@ -185,7 +186,11 @@ export function toJson(facts: ReportFacts): Record<string, unknown> {
 
 /** Prints a report, and ends. Exit code 1 when no relay answers. */
 export async function report({ relay, json = false }: ReportOptions): Promise<void> {
-  const endpoint = await Endpoint.bind({ preset: 'minimal', relay: relay ?? 'default', portMapper: true });
+  const endpoint = await Endpoint.bind({
+    preset: 'minimal',
+    relay: relay?.map(parseRelay) ?? 'default',
+    portMapper: true,
+  });
   const close = (): Promise<void> => endpoint.close({ timeoutMs: CLOSE_TIMEOUT_MS });
   const stop = (): void => {
     process.exitCode = 130;
