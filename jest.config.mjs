@@ -17,7 +17,8 @@ export default {
   },
   // Only what hangs takes this long: many tests run hours of virtual time, and machines are shared.
   testTimeout: 60_000,
-  // By default one core of two would do all the work; a worker that has grown old spends its time on garbage.
-  maxWorkers: '100%',
+  // By default one core of two would do all the work, and tests of processes and of real time wait most of theirs. A worker that
+  // has grown old spends its time on garbage.
+  maxWorkers: '150%',
   workerIdleMemoryLimit: '1GB',
 };
