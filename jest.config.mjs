@@ -1,3 +1,5 @@
+import { availableParallelism } from 'node:os';
+
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
@@ -19,6 +21,6 @@ export default {
   testTimeout: 60_000,
   // By default one core of two would do all the work, and tests of processes and of real time wait most of theirs. A worker that
   // has grown old spends its time on garbage.
-  maxWorkers: '150%',
+  maxWorkers: Math.ceil(availableParallelism() * 1.5),
   workerIdleMemoryLimit: '1GB',
 };
