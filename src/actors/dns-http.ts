@@ -9,7 +9,7 @@ import { decodeBase64Url, decodeZ32 } from '../base/encoding.ts';
 import { DecodeError } from '../base/bytes.ts';
 import type { Clock } from '../base/clock.ts';
 import { ENDPOINT_ID_BYTES, EndpointId } from '../base/endpoint-id.ts';
-import { PkarrError } from '../base/errors.ts';
+import { DnsServerError, PkarrError } from '../base/errors.ts';
 import { readJsonQuestion, toJsonAnswer } from '../dns/server/json.ts';
 import type { DnsServerMetric, DnsServerMetrics } from '../dns/server/metrics.ts';
 import type { ListenerRequest, ListenerResponse } from '../transport/http-listener.ts';
@@ -86,8 +86,7 @@ export class DnsHttp {
     try {
       response = await this.#route(request);
     } catch (error) {
-      const { status, message, headers } =
-        error instanceof Refusal ? error : new Refusal(500, 'the store has failed');
+      const { status, message, headers } = error instanceof Refusal ? error : refusalOf(error);
       const body = JSON.stringify({ status: String(status), detail: message });
       response = { status, headers: { 'Content-Type': 'application/json', ...headers }, body };
     }
@@ -246,8 +245,18 @@ export class DnsHttp {
   }
 }
 
+const LATER = { 'Retry-After': '1' };
+
 function tooManyPuts(): Refusal {
-  return new Refusal(503, 'too many puts at a time', 'pkarr_publish_busy', { 'Retry-After': '1' });
+  return new Refusal(503, 'too many puts at a time', 'pkarr_publish_busy', LATER);
+}
+
+/** What a store throws. */
+function refusalOf(error: unknown): Refusal {
+  const isBusy = error instanceof DnsServerError && error.code === 'DnsServerError.Busy';
+  return isBusy
+    ? new Refusal(503, 'too many requests at a time', undefined, LATER)
+    : new Refusal(500, 'the store has failed');
 }
 
 function caching({ ttl }: Pick<Reply, 'ttl'>): Record<string, string> {

@@ -133,6 +133,7 @@ export const ERROR_CODES = {
   'DnsServerError.Certificate': 'A certificate or key that cannot be read or used.',
   'DnsServerError.Bind': 'A socket could not be bound; `cause` is the system error.',
   'DnsServerError.Dht': 'The DHT was asked for and cannot be used; `cause` is a DhtError.',
+  'DnsServerError.Busy': 'Too many wait for the database of records: the same may go well in a second.',
   'DnsServerError.Store': 'The database of records cannot be opened, or has failed; see `cause`.',
   'TimeoutError.Elapsed': 'The `timeoutMs` of a call elapsed.',
 } as const;
@@ -210,7 +211,7 @@ export class RelayServerError extends IrohError {
   declare readonly code: CodeOf<'RelayServerError'>;
 }
 
-/** A lookup server cannot be started, or cannot read its certificates again. */
+/** A lookup server cannot be started, or cannot read its certificates again, or its store does not answer. */
 export class DnsServerError extends IrohError {
   declare readonly code: CodeOf<'DnsServerError'>;
 }

@@ -24,7 +24,11 @@ export type PutOutcome = 'inserted' | 'updated' | 'unchanged' | 'full' | 'busy';
 export interface RecordStore {
   /** Why it never does anything any more; undefined, or left out, as long as it may. */
   readonly failure?: Error | undefined;
-  /** @param key - 32 bytes. @returns signature, timestamp, DNS message; undefined when there is none. */
+  /**
+   * @param key - 32 bytes.
+   * @returns signature, timestamp, DNS message; undefined when there is none.
+   * @throws {DnsServerError} Busy, where too many can wait.
+   */
   get(key: Uint8Array): Promise<Uint8Array | undefined>;
   /**
    * Stores a packet unless what is there is the same or newer ({@link isNewer}). Resolves when it is safe: a process that is

@@ -146,12 +146,13 @@ export class SqliteRecordStore implements RecordStore {
     return this.#size;
   }
 
+  /** @throws {DnsServerError} Busy, Store */
   get(key: Uint8Array): Promise<Uint8Array | undefined> {
     if (this.#isOver) return Promise.reject(this.#overError());
     const cached = this.#cache.get(key);
     if (cached !== undefined && timestampOf(cached) >= this.#removedBefore) return Promise.resolve(cached);
     if (this.#gets.length >= MAX_WAITING_GETS)
-      return Promise.reject(new DnsServerError('DnsServerError.Store', 'too many wait for the database'));
+      return Promise.reject(new DnsServerError('DnsServerError.Busy', 'too many wait for the database'));
     return new Promise((resolve, reject) => {
       this.#gets.push({ key, resolve, reject });
       this.#schedule();

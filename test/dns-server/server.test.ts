@@ -18,6 +18,7 @@ import { concatBytes, utf8 } from '../../src/base/bytes.ts';
 import { encodeBase64Url } from '../../src/base/encoding.ts';
 import {
   DnsServer,
+  DnsServerError,
   MemoryRecordStore,
   type DnsServerMetric,
   type DnsServerOptions,
@@ -513,6 +514,14 @@ describe('life', () => {
     const refused = await put(packet().toRelayPayload());
     expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
     expect([counted('pkarr_publish_busy'), counted('pkarr_publish_store_full')]).toEqual([1, 0]);
+  });
+
+  test('a store with too much to do: gets are to come later', async () => {
+    const busy = new DnsServerError('DnsServerError.Busy', 'too many wait for the database');
+    const store = Object.assign(new MemoryRecordStore(), { get: () => Promise.reject(busy) });
+    await restart({ store });
+    const refused = await get();
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '1']);
   });
 
   test('why it does not start is told, though closing fails as well', async () => {

@@ -176,6 +176,14 @@ describe.each(engines)('a database of %s', (engine) => {
     await store.close();
   });
 
+  test('more gets than can wait are refused', async () => {
+    const store = await open();
+    const gets = Array.from({ length: 65_536 }, () => store.get(key(1)));
+    await expect(store.get(key(1))).rejects.toMatchObject({ code: 'DnsServerError.Busy' });
+    expect(new Set(await Promise.all(gets))).toEqual(new Set([undefined]));
+    await store.close();
+  });
+
   test('is for one process, and for one store in it', async () => {
     const store = await open();
     await expect(open()).rejects.toThrow();
