@@ -376,12 +376,15 @@ async function main(): Promise<void> {
   let child: ChildProcess | undefined;
   let timeline: Timeline | undefined;
   const removeFolder = (): void => rmSync(folder, { recursive: true, force: true });
-  const interrupt = (signal: 'SIGINT' | 'SIGTERM'): void => {
+  const stop = (exitCode: number): void => {
     child?.kill();
     removeFolder();
-    process.exit(128 + constants.signals[signal]);
+    process.exit(exitCode);
   };
+  const interrupt = (signal: 'SIGINT' | 'SIGTERM'): void => stop(128 + constants.signals[signal]);
   process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
+  // Nobody reads any more: `npm run demo | head`.
+  process.stdout.once('error', () => stop(1));
   try {
     const path = file ?? join(folder, 'random');
     if (file === undefined) writeFileSync(path, randomFillSync(Buffer.allocUnsafe(DEFAULT_FILE_BYTES)));

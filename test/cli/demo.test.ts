@@ -1,5 +1,7 @@
 /** The demo's story, and its recording: what is printed is what the machines did, and nothing secret is in it. */
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -182,6 +184,18 @@ test('Ctrl-C ends it, and what it started and wrote', async () => {
   program.kill('SIGINT');
   // Both processes write to these pipes: they end when both have ended.
   expect((await program.ended()).code).toBe(130);
+  expect(readdirSync(temporary).filter((name) => name.startsWith('iroh-ts-demo-'))).toEqual([]);
+});
+
+test('it ends quietly when nobody reads it any more', async () => {
+  const temporary = mkdtempSync(join(folder, 'tmp-'));
+  const program = spawn(process.execPath, [DEMO], { env: { ...process.env, TMPDIR: temporary } });
+  let complaints = '';
+  program.stderr.on('data', (chunk: Buffer) => (complaints += String(chunk)));
+  await once(program.stdout, 'data');
+  program.stdout.destroy();
+  const [code] = (await once(program, 'close')) as [number];
+  expect([code, complaints]).toEqual([1, '']);
   expect(readdirSync(temporary).filter((name) => name.startsWith('iroh-ts-demo-'))).toEqual([]);
 });
 
