@@ -1,12 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import { SimRng } from '../support/sim-rng.ts';
-import { EngineLink, PAIRINGS } from './engine-link.ts';
+import { EngineLink, PAIRINGS as WITH_QUICHE } from './engine-link.ts';
 import { carryOut, expectedOf, planOf } from './operations.ts';
 
 /** The same list of operations, carried out by each pairing of engines: the same bytes, and the same ends of all streams. */
 const SEED = Number(process.env['QUICHE_SEED'] ?? 1);
 const LISTS = Number(process.env['QUICHE_LISTS'] ?? 20);
 const LOSS = 0.05;
+const PAIRINGS = [...WITH_QUICHE, ['ours', 'ours']] as const;
 
 test.each(PAIRINGS)(
   `%s dials %s: ${LISTS} random lists of operations`,
