@@ -29,6 +29,8 @@ const CORS: Readonly<Record<string, string>> = {
   'Access-Control-Allow-Methods': 'GET, POST, PUT',
   'Access-Control-Allow-Headers': '*',
 };
+/** With 503: the same may go well in a second. */
+const LATER: Readonly<Record<string, string>> = { 'Retry-After': '1' };
 const DNS_MESSAGE = 'application/dns-message';
 const DNS_JSON: readonly string[] = ['application/dns-json', 'application/x-javascript'];
 
@@ -244,8 +246,6 @@ export class DnsHttp {
     return json(toJsonAnswer(question, answer), { 'Content-Type': 'application/dns-json', ...headers });
   }
 }
-
-const LATER = { 'Retry-After': '1' };
 
 function tooManyPuts(): Refusal {
   return new Refusal(503, 'too many puts at a time', 'pkarr_publish_busy', LATER);

@@ -215,8 +215,11 @@ export class QuicheStreams {
 
   /** quiche has no more packets: one follows that has FIN alone, when this is true. */
   sendEnd(): boolean {
+    if (this.#dueEnds.size === 0) return false;
+    const { least, most } = this.#capacityForEnd();
     for (const [half, copies] of this.#dueEnds) {
-      if (!this.#canSendEnd(half)) continue;
+      const capacity = this.#capacity(half.id);
+      if (capacity < least || capacity > most) continue;
       if (copies > 1) this.#dueEnds.set(half, copies - 1);
       else this.#dueEnds.delete(half);
       try {
@@ -245,19 +248,18 @@ export class QuicheStreams {
   }
 
   /**
-   * The congestion window is open: else quiche would keep FIN, and could forget it at the next acknowledgment. There is no question
-   * for the window alone, but when nothing is under way it is open.
+   * The capacity of a stream that shows that the congestion window is open: else quiche would keep FIN, and could forget it at the
+   * next acknowledgment. There is no question for the window alone, but when nothing is under way it is open.
    */
-  #canSendEnd({ id }: SendHalf): boolean {
+  #capacityForEnd(): { readonly least: number; readonly most: number } {
     const { sentBytes, lost } = this.#native.stats();
     // quiche's capacity is of the last packet that came: what was sent again since is not taken off.
     const sent = sentBytes - this.#sentBytesBefore;
-    if (this.#isQuiet && sent <= PACKET_BYTES) return true;
+    if (this.#isQuiet && sent <= PACKET_BYTES) return { least: 0, most: Infinity };
     // A loss that a timer found has made the window smaller since.
-    if (lost !== this.#lostBefore) return false;
-    const capacity = this.#capacity(id);
+    if (lost !== this.#lostBefore) return { least: Infinity, most: Infinity };
     // While a probe is due, capacity knows no window (RFC 9002 §7.5).
-    return capacity - MAX_CAPACITY_PER_BYTE * sent >= PACKET_BYTES && capacity <= this.#congestionWindow();
+    return { least: PACKET_BYTES + MAX_CAPACITY_PER_BYTE * sent, most: this.#congestionWindow() };
   }
 
   /** quiche's capacity; 0 for a stream that is stopped or forgotten, which the next poll tells. */
