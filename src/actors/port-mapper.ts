@@ -5,10 +5,15 @@
  * @module
  */
 import { fromPromise, type Actor } from 'xstate';
-import { MAX_TIMER_DELAY_MS } from '../base/clock.ts';
+import { MAX_TIMER_DELAY_MS, type Millis } from '../base/clock.ts';
 import type { Metrics } from '../base/metrics.ts';
 import type { Addr } from '../base/socket-addr.ts';
-import { portMapperMachine, RELEASE_GRACE_MS, type PortMapperEvent } from '../machines/port-mapper.ts';
+import {
+  portMapperMachine,
+  RELEASE_GRACE_MS,
+  RENEWAL_RETRY_MS,
+  type PortMapperEvent,
+} from '../machines/port-mapper.ts';
 import { Availability } from '../port-mapper/availability.ts';
 import { PortMapError, type PortMapFault } from '../port-mapper/fault.ts';
 import { gatewayRoute, type GatewayRoute } from '../port-mapper/gateway-route.ts';
@@ -21,10 +26,8 @@ import { IgdClient } from './igd-client.ts';
 import { NatPmpService, PcpService, type MappingHost, type MappingService } from './mapping-services.ts';
 import { Deferred } from './wait.ts';
 
-/** A renewal that failed is tried again after this part of the lease. */
+/** A renewal that failed is tried again at the latest after this part of the lease. */
 const RENEWAL_PART = 8;
-/** A router is not asked more often than so, ms; RFC 6887 §11.2.1. */
-const MIN_RENEWAL_INTERVAL_MS = 4_000;
 
 /** How a {@link PortMapper} is made. */
 export interface PortMapperOptions {
@@ -143,7 +146,7 @@ export class PortMapper {
       },
       delays: {
         'half of lease': () => Math.min(this.#lease!.lifetimeMs / 2, MAX_TIMER_DELAY_MS),
-        'renewal interval': () => Math.max(this.#lease!.lifetimeMs / RENEWAL_PART, MIN_RENEWAL_INTERVAL_MS),
+        'renewal interval': ({ context }) => renewalIntervalOf(this.#lease!, context.failedRenewals),
       },
     });
   }
@@ -302,6 +305,12 @@ export class PortMapper {
     this.#externalAddr.close();
     this.#stopped.resolve();
   }
+}
+
+/** The lease is not over soon, but after a check the address that others are told may be wrong: a lost answer must not cost much. */
+function renewalIntervalOf({ lifetimeMs }: Lease, failures: number): Millis {
+  const atLatestMs = Math.max(lifetimeMs / RENEWAL_PART, RENEWAL_RETRY_MS);
+  return Math.min(RENEWAL_RETRY_MS * 2 ** (failures - 1), atLatestMs);
 }
 
 function messageOf(error: unknown): string {

@@ -16,6 +16,8 @@ export const PROBE_LIMIT_MS = 3_000;
 export const MAPPING_LIMIT_MS = 10_000;
 /** What a router gets to hear that we go, ms. Upstream does not tell it. */
 export const RELEASE_GRACE_MS = 500;
+/** A renewal that failed is tried again after so long, ms, then after twice as long, and so on (RFC 6887 §8.1.1, §11.2.1). */
+export const RENEWAL_RETRY_MS = 4_000;
 
 export type PortMapperEvent =
   /** Which port is to be mapped; undefined: none. */
@@ -33,6 +35,8 @@ export interface PortMapperContext {
   readonly endpoint: string;
   /** The port to be mapped. */
   readonly port: number | undefined;
+  /** Renewals that failed since the last one that did not. */
+  readonly failedRenewals: number;
 }
 
 export interface PortMapperInput {
@@ -52,6 +56,8 @@ export const portMapperMachine = setup({
     'tell no address': notProvided('tell no address'),
     'release lease': notProvided('release lease'),
     'forget lease': notProvided('forget lease'),
+    'count failed renewal': assign({ failedRenewals: ({ context }) => context.failedRenewals + 1 }),
+    'forget failed renewals': assign({ failedRenewals: 0 }),
     'remember port': assign(({ event }) => (event.type === 'setPort' ? { port: event.port } : {})),
   },
   guards: {
@@ -71,7 +77,7 @@ export const portMapperMachine = setup({
   },
 }).createMachine({
   id: 'portMapper',
-  context: ({ input }) => ({ endpoint: input.endpoint, port: undefined }),
+  context: ({ input }) => ({ endpoint: input.endpoint, port: undefined, failedRenewals: 0 }),
   initial: 'disabled',
   states: {
     /** Browsers have no UDP, and stay here. */
@@ -148,6 +154,7 @@ export const portMapperMachine = setup({
           },
           states: {
             fresh: {
+              entry: 'forget failed renewals',
               on: { check: 'renewDue' },
               after: { 'half of lease': 'renewDue' },
             },
@@ -167,7 +174,11 @@ export const portMapperMachine = setup({
                   on: { closeStarted: 'waiting' },
                   after: { 'mapping limit': 'waiting' },
                 },
-                waiting: { on: { check: 'renewing' }, after: { 'renewal interval': 'renewing' } },
+                waiting: {
+                  entry: 'count failed renewal',
+                  on: { check: 'renewing' },
+                  after: { 'renewal interval': 'renewing' },
+                },
               },
             },
           },

@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import { GATEWAY_ANSWER_LIMIT_MS } from '../../src/actors/mapping-services.ts';
 import { utf8 } from '../../src/base/bytes.ts';
 import { toAddr } from '../../src/base/socket-addr.ts';
-import { RELEASE_GRACE_MS } from '../../src/machines/port-mapper.ts';
+import { RELEASE_GRACE_MS, RENEWAL_RETRY_MS } from '../../src/machines/port-mapper.ts';
 import { AVAILABILITY_TRUST_MS, UNAVAILABILITY_TRUST_MS } from '../../src/port-mapper/availability.ts';
 import type { GatewayProtocol } from '../support/sim-gateway.ts';
 import { EXTERNAL_IP, GATEWAY_IP, HOST_IP, PortMapperRig } from '../support/port-mapper-rig.ts';
@@ -168,6 +168,46 @@ describe('H21: changes', () => {
       rig.world.network.moveNat(rig.host, '203.0.113.99');
       await rig.during(() => rig.mapper.check(), 1_000);
       expect(rig.told).toEqual([addr, addr!.replace(EXTERNAL_IP, '203.0.113.99')]);
+      await rig.stop();
+    },
+  );
+
+  test.each(PROTOCOLS)(
+    '%s: a look at the lease that gets no answer is repeated in seconds, then less and less often',
+    async (protocol) => {
+      const rig = new PortMapperRig({ services: [protocol] });
+      const addr = await rig.procure();
+      rig.world.network.moveNat(rig.host, '203.0.113.99');
+      const askedAt: number[] = [];
+      const noteAndDrop = (): undefined => void askedAt.push(rig.world.clock.now());
+      rig.gateway.mangleDatagram = noteAndDrop;
+      rig.gateway.mangleWeb = () => {
+        noteAndDrop();
+        return Promise.reject(new Error('reset'));
+      };
+      rig.mapper.check();
+      await rig.run(240_000);
+      const waits = askedAt.slice(1).map((at, i) => at - askedAt[i]!);
+      const pauses = waits.filter((ms) => ms > 1_000);
+      // RFC 6887 §11.2.1: not more often than every 4 s.
+      expect(Math.min(...pauses)).toBeGreaterThanOrEqual(RENEWAL_RETRY_MS);
+      expect(pauses.length).toBeGreaterThanOrEqual(4);
+      expect(pauses.length).toBeLessThanOrEqual(6);
+      expect(pauses).toEqual(pauses.toSorted((a, b) => a - b));
+
+      rig.gateway.mangleDatagram = undefined;
+      rig.gateway.mangleWeb = undefined;
+      await rig.run(240_000);
+      expect(rig.told).toEqual([addr, addr!.replace(EXTERNAL_IP, '203.0.113.99')]);
+
+      // Once answered, the next one is as patient as the first.
+      rig.world.network.moveNat(rig.host, '203.0.113.98');
+      rig.gateway.services.clear();
+      rig.mapper.check();
+      await rig.run(2_000);
+      rig.gateway.services.add(protocol);
+      await rig.run(RENEWAL_RETRY_MS);
+      expect(rig.told.at(-1)).toBe(addr!.replace(EXTERNAL_IP, '203.0.113.98'));
       await rig.stop();
     },
   );
