@@ -40,6 +40,7 @@ export class SqliteRecords {
   readonly #delete: SqlStatement;
   readonly #writeBack: SqlStatement;
   #size: number;
+  #unwritten = 0;
 
   private constructor(database: SqlDatabase, maxRecords: number) {
     this.#database = database;
@@ -83,6 +84,11 @@ export class SqliteRecords {
     return this.#size;
   }
 
+  /** Packets that have come or gone since {@link tidy}. */
+  get unwritten(): number {
+    return this.#unwritten;
+  }
+
   get(key: Uint8Array): Uint8Array | undefined {
     return this.#select.all(key)[0]?.['payload'] as Uint8Array | undefined;
   }
@@ -94,6 +100,7 @@ export class SqliteRecords {
       this.#database.exec('begin');
       const outcomes = packets.map((packet) => this.#write(packet));
       this.#database.exec('commit');
+      this.#unwritten += packets.length;
       return outcomes;
     } catch (error) {
       this.#size = sizeBefore;
@@ -106,12 +113,14 @@ export class SqliteRecords {
   removeOlder(timestampMicros: bigint): number {
     const removed = this.#delete.run(toInt64(timestampMicros));
     this.#size -= removed;
+    this.#unwritten += removed;
     return removed;
   }
 
   /** Writes back what is in the log, so that this has not to be done in the middle of things. */
   tidy(): void {
     this.#writeBack.all();
+    this.#unwritten = 0;
   }
 
   close(): void {

@@ -284,8 +284,12 @@ async function measure(what, { name, pid }, count, act) {
   print(what, name, rate, times, used);
 }
 
+/** Before requests at a rate: what many at once have left behind, as logs that are to be written back, ms. */
+const REST_MS = 2_000;
+
 /** Runs `RATE` times a second, on a connection that is free or becomes so; prints latency since the moment it was due. */
 async function measureAtRate(what, { name }, act) {
+  await new Promise((resolve) => setTimeout(resolve, REST_MS));
   const times = [];
   const count = RATE * RATE_SECONDS;
   const free = Array.from({ length: CONNECTIONS }, (_, slot) => slot);
