@@ -113,17 +113,17 @@ export class RemoteMap {
     const key = remote.id.toString();
     if (this.#remotes.get(key) === remote) this.#remotes.delete(key);
     for (const command of leftovers) {
-      if ('reply' in command && this.#isStopped) command.reply.reject(new Error('the endpoint is closed'));
-      if (!this.#isStopped) this.#pass(this.#ensure(remote.id), command);
+      // Facts are about connections and addresses that ended with the remote: no reason for a successor, which nothing would end.
+      if (!('reply' in command)) continue;
+      if (this.#isStopped) command.reply.reject(new Error('the endpoint is closed'));
+      else this.#pass(this.#ensure(remote.id), command);
     }
   }
 
   /** Hands what nobody has seen to the successor, which is new: there is room. */
-  #pass(successor: RemoteState, command: RemoteCommand): void {
-    const sender = successor.sender(this.#name);
-    // Facts are about connections, and there were none.
-    if (command.type === 'resolve' || command.type === 'addConnection' || command.type === 'remoteInfo')
-      sender.send(command).catch((error: unknown) => command.reply.reject(error));
+  #pass(successor: RemoteState, question: Question): void {
+    const sent = successor.sender(this.#name).send(question);
+    sent.catch((error: unknown) => question.reply.reject(error));
   }
 
   /** Ends all remotes. None begins after this. */

@@ -43,6 +43,18 @@ const benches = {
         async (_server, client, address) => (await client.ask({ address })).perSecond,
       ),
   },
+  // A process that has compiled what it needs, as one that has run for a minute.
+  'handshakes-1-warm': {
+    unit: '/s',
+    higherIsBetter: true,
+    run: (peer) =>
+      pair(
+        peer,
+        'handshakes',
+        { warmUpSeconds: 30, seconds: 5, parallel: 1 },
+        async (_server, client, address) => (await client.ask({ address })).perSecond,
+      ),
+  },
   'handshakes-50': {
     unit: '/s',
     higherIsBetter: true,

@@ -10,7 +10,7 @@ import { Model, type ModelRun } from './driver.ts';
 import { subjects } from './subjects.ts';
 
 const SEED = Number(process.env['MODEL_SEED'] ?? 1);
-const RUNS = 120;
+const RUNS = Number(process.env['SIM_RUNS'] ?? 60);
 
 /** Runs a machine; `start` makes the check of one run, which may remember what it saw. */
 function check(name: string, start: () => (run: ModelRun) => void): void {

@@ -10,7 +10,7 @@ import { Model, type ModelSubject } from './driver.ts';
 import { subjects } from './subjects.ts';
 
 const SEED = Number(process.env['MODEL_SEED'] ?? 1);
-const RUNS = 200;
+const RUNS = Number(process.env['SIM_RUNS'] ?? 200);
 const MAX_STEPS = 60;
 
 test('every exported machine is driven', () => {

@@ -12,7 +12,7 @@ import { Model, type ModelRun } from './driver.ts';
 import { subjects } from './subjects.ts';
 
 const SEED = Number(process.env['MODEL_SEED'] ?? 1);
-const RUNS = 150;
+const RUNS = Number(process.env['SIM_RUNS'] ?? 75);
 const STEPS = 80;
 
 /** `start` makes the check of one run, which may remember what it saw. */

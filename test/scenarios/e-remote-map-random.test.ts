@@ -7,7 +7,7 @@ import { REMOTE_INBOX_CAPACITY } from '../../src/actors/remote-commands.ts';
 import { RemoteRig } from '../support/remote-rig.ts';
 import { SimRng } from '../support/sim-rng.ts';
 
-const RUNS = 60;
+const RUNS = Number(process.env['SIM_RUNS'] ?? 60);
 const ONLY = process.env['MAP_SEED'];
 const V4 = parseAddr('10.0.0.1:1');
 const OURS = parseAddr('10.0.0.9:9');
@@ -78,6 +78,15 @@ describe('at the end of a remote', () => {
     await connected;
     await rig.run(3 * ACTOR_MAX_IDLE_TIMEOUT_MS);
     expect([rig.map.size, rig.selected]).toEqual([1, 'direct']);
+  });
+
+  test('a change of the network that it does not hear of any more makes no successor', async () => {
+    const rig = new RemoteRig();
+    atTheEnd(rig, () => rig.map.networkChanged(true));
+    await rig.map.resolve(new EndpointAddr(rig.id).withIp(V4), undefined);
+    await rig.run(ACTOR_MAX_IDLE_TIMEOUT_MS);
+    await rig.run(0);
+    expect([rig.map.size, [...rig.system.running], rig.world.clock.pendingTimers]).toEqual([0, [], 0]);
   });
 
   test('what waits when the endpoint closes fails, and nothing begins after', async () => {

@@ -21,7 +21,7 @@ import { ACTOR_MAX_IDLE_TIMEOUT_MS } from '../../src/machines/remote.ts';
 import { RemoteRig, type ScriptedConnection } from '../support/remote-rig.ts';
 import { SimRng } from '../support/sim-rng.ts';
 
-const RUNS = 100;
+const RUNS = Number(process.env['SIM_RUNS'] ?? 60);
 const STEPS = 80;
 const ONLY = process.env['REMOTE_SEED'];
 const URLS = ['https://one.example/', 'https://two.example/'].map((url) => RelayUrl.parse(url));

@@ -10,7 +10,7 @@ import { FRAME_TYPE, RELAY_STATUS, encodeStatus } from '../../src/relay/frames.t
 import { RelayRig } from '../support/relay-rig.ts';
 import { SimRng } from '../support/sim-rng.ts';
 
-const RUNS = 25;
+const RUNS = Number(process.env['SIM_RUNS'] ?? 15);
 const STEPS = 60;
 const ONLY = process.env['RELAY_SEED'];
 
@@ -100,4 +100,4 @@ test(`model-4 inv-C1, inv-C2, inv-C4, inv-C5, inv-C7: ${RUNS} random runs`, asyn
       throw new Error(`RELAY_SEED=${seed}: ${String(cause)}`, { cause });
     }
   }
-}, 60_000);
+});

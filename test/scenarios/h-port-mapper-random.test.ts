@@ -4,7 +4,7 @@ import type { GatewayProtocol } from '../support/sim-gateway.ts';
 import { EXTERNAL_IP, GATEWAY_IP, PortMapperRig } from '../support/port-mapper-rig.ts';
 import { SimRng } from '../support/sim-rng.ts';
 
-const RUNS = 60;
+const RUNS = Number(process.env['SIM_RUNS'] ?? 30);
 const STEPS = 40;
 /** To replay one run. */
 const ONLY = process.env['PORT_MAPPER_SEED'];

@@ -22,7 +22,7 @@ import { SimWorld } from '../support/sim-platform.ts';
 import { SimRng } from '../support/sim-rng.ts';
 
 const ALPN = 'day';
-const DAY_MS = 24 * 3_600_000;
+const HOUR_MS = 3_600_000;
 /** Whatever broke works again: by when the endpoint is whole, ms. A relay that was gone is dialled every 16 s, give or take. */
 const RECOVERY_LIMIT_MS = 120_000;
 /** Until what was needed for an answer is forgotten: a remote a minute after its last use. */
@@ -74,6 +74,7 @@ class Day {
   readonly recoveries: number[] = [];
   incidents = 0;
   readonly #rng: SimRng;
+  readonly #lengthMs: number;
   readonly #board = new Board();
   readonly #relays: RelaySite[] = [];
   #host!: SimHost;
@@ -83,7 +84,8 @@ class Day {
   #sleptMs = 0;
   #nextIp = 50;
 
-  constructor(seed: number) {
+  constructor(seed: number, lengthMs: number) {
+    this.#lengthMs = lengthMs;
     this.world = new SimWorld(seed);
     this.#rng = new SimRng(seed);
     const { clock } = this.world;
@@ -317,7 +319,7 @@ class Day {
   }
 
   async live(): Promise<void> {
-    while (this.#now < DAY_MS) {
+    while (this.#now < this.#lengthMs) {
       await this.#checkCounts();
       for (let count = this.#rng.between(1, 4); count > 0; count--) await this.incident();
       await this.world.sleep(this.#rng.between(1_000, 1_800_000));
@@ -336,13 +338,14 @@ class Day {
 }
 
 /** Runs one seed. @throws {Error} naming what does not hold, with the story as `cause`. */
-export async function runDay(seed: number): Promise<DayRun> {
-  const day = new Day(seed);
+export async function runDay(seed: number, hours = 24): Promise<DayRun> {
+  const lengthMs = hours * HOUR_MS;
+  const day = new Day(seed, lengthMs);
   const { world, story } = day;
   try {
     await world.run(
       day.build().then(() => day.live()),
-      2 * DAY_MS,
+      lengthMs + 24 * HOUR_MS,
     );
   } catch (error) {
     day.abandon();

@@ -82,7 +82,7 @@ describe('RangeSet', () => {
           }
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 40 },
     );
   });
 });
