@@ -9,6 +9,8 @@ import { SimRng } from '../support/sim-rng.ts';
 const RUNS = Number(process.env['SIM_RUNS'] ?? 15);
 const ONLY = process.env['ROUTER_SEED'];
 const STRANGERS = 2;
+/** Goodbyes take twice or three times as long. */
+const GOODBYE_MS = 50;
 const hang = (): Promise<never> => new Promise(() => undefined);
 
 /** Sends a byte and has it back, until the connection ends. @param onFirst - Called when the first one is back. @returns how often. */
@@ -57,7 +59,7 @@ async function runOne(
     const how = rng.below(4);
     if (how === 0) throw new Error('no goodbye');
     if (how === 1) await hang();
-    await place.sleep(how * 50);
+    await place.sleep(how * GOODBYE_MS);
     order.push(`${name} has said goodbye`);
   };
   const router = Router.builder(server)
@@ -147,6 +149,8 @@ async function runOne(
   expect(ended).toEqual(['closed ', 'closed ', 'closed ']);
   expect(await beats).toBeGreaterThan(0);
   expect(await connection.closed).toMatchObject({ code: 'ConnectionError.ApplicationClosed', errorCode: 0 });
+  // Goodbyes that nobody waited for.
+  await place.sleep(3 * GOODBYE_MS);
   return { verdicts, outcomes };
 }
 
