@@ -80,6 +80,7 @@ async function runOne(seed: number): Promise<number> {
   gateway.mangleWeb = undefined;
   for (const protocol of PROTOCOLS) gateway.services.add(protocol);
   gateway.isRefusing = false;
+  network.defaultRoute = 'eth0';
   const told = mapper.externalAddr.value;
   await world.run(mapper.stop(), 5_000);
   if (told !== undefined && isFair) expect([...gateway.openPorts.keys()]).not.toContain(told.port);
