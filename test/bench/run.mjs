@@ -32,40 +32,10 @@ const benches = {
   },
   'from-real-iroh': script('MB/s', true, 'native-bulk.mjs', ['source']),
   'to-real-iroh': script('MB/s', true, 'native-bulk.mjs', ['sink']),
-  'handshakes-1': {
-    unit: '/s',
-    higherIsBetter: true,
-    run: (peer) =>
-      pair(
-        peer,
-        'handshakes',
-        { warmUpSeconds: 8, seconds: 5, parallel: 1 },
-        async (_server, client, address) => (await client.ask({ address })).perSecond,
-      ),
-  },
+  'handshakes-1': handshakes({ warmUpSeconds: 8, parallel: 1 }),
   // A process that has compiled what it needs, as one that has run for a minute.
-  'handshakes-1-warm': {
-    unit: '/s',
-    higherIsBetter: true,
-    run: (peer) =>
-      pair(
-        peer,
-        'handshakes',
-        { warmUpSeconds: 30, seconds: 5, parallel: 1 },
-        async (_server, client, address) => (await client.ask({ address })).perSecond,
-      ),
-  },
-  'handshakes-50': {
-    unit: '/s',
-    higherIsBetter: true,
-    run: (peer) =>
-      pair(
-        peer,
-        'handshakes',
-        { warmUpSeconds: 8, seconds: 5, parallel: 50 },
-        async (_server, client, address) => (await client.ask({ address })).perSecond,
-      ),
-  },
+  'handshakes-1-warm': handshakes({ warmUpSeconds: 30, parallel: 1 }),
+  'handshakes-50': handshakes({ warmUpSeconds: 8, parallel: 50 }),
   latency: {
     unit: 'µs p50',
     higherIsBetter: false,
@@ -125,6 +95,19 @@ const benches = {
 };
 
 /** A figure that a script of its own finds out and sends as `value`; only of iroh-ts. */
+/** Connections per second. */
+function handshakes(options) {
+  return {
+    unit: '/s',
+    higherIsBetter: true,
+    run: (peer) =>
+      pair(peer, 'handshakes', { seconds: 5, ...options }, async (_server, client, address) => {
+        const { perSecond } = await client.ask({ address });
+        return perSecond;
+      }),
+  };
+}
+
 function script(unit, higherIsBetter, file, args) {
   return {
     unit,
