@@ -11,6 +11,7 @@ const USAGE = `npm run sim -- [options]
   --scenario NAME   only this one; several: --scenario a --scenario b, or a,b (default: all but "day")
   --seed S          first seed (default 1)
   --seeds N         how many seeds from there on (default 20; 1 when --seed is given)
+  --hours N         how long a day is (default 24)
   --story           print what happened in whole systems (with few seeds)
   --qlog FOLDER     write a qlog file per connection (with few seeds; engines alone)
   --list            names and claims`;
@@ -20,6 +21,7 @@ const { values: options } = parseArgs({
     scenario: { type: 'string', multiple: true, default: [] },
     seed: { type: 'string' },
     seeds: { type: 'string' },
+    hours: { type: 'string' },
     qlog: { type: 'string' },
     story: { type: 'boolean', default: false },
     list: { type: 'boolean', default: false },
@@ -38,6 +40,7 @@ function usage(problem) {
 if (options.help) usage();
 const firstSeed = integer('seed', 1);
 const count = integer('seeds', options.seed === undefined ? 20 : 1);
+const hours = integer('hours', 24);
 
 const { engineScenarios, pairDefaults, runDay, runWholeSystem } = await load();
 const scenarios = [
@@ -51,7 +54,7 @@ const scenarios = [
     name: 'day',
     claim:
       'model-9: 24 hours of an endpoint whose networks change; it is always found again, and nothing piles up',
-    runSystem: runDay,
+    runSystem: (seed) => runDay(seed, hours),
     isLong: true,
   },
 ];
@@ -133,6 +136,7 @@ async function runOnce({ name, run, runSystem }, seed) {
 }
 
 const seconds = (ms) => `${(ms / 1_000).toFixed(1)} s`;
+const again = options.hours === undefined ? '' : ` --hours ${hours}`;
 const startedAt = performance.now();
 let failed = 0;
 let totalVirtualMs = 0;
@@ -166,7 +170,7 @@ for (const scenario of chosen) {
   for (const { error } of failures.slice(0, 2))
     console.log(String(error?.stack ?? error).replace(/^/gm, '    '));
   for (const { seed } of failures)
-    console.log(`  replay: npm run sim -- --scenario ${scenario.name} --seed ${seed}`);
+    console.log(`  replay: npm run sim -- --scenario ${scenario.name} --seed ${seed}${again}`);
 }
 console.log(
   `${chosen.length * count} runs, ${failed} failed; ${seconds(totalVirtualMs)} of virtual time in ${seconds(performance.now() - startedAt)}`,

@@ -307,7 +307,10 @@ export class PortMapper {
   }
 }
 
-/** The lease is not over soon, but after a check the address that others are told may be wrong: a lost answer must not cost much. */
+/**
+ * Ms until the next try, after one or more `failures`. The lease itself may last, but the address that others are told may be
+ * wrong: one lost answer must not cost much.
+ */
 function renewalIntervalOf({ lifetimeMs }: Lease, failures: number): Millis {
   const atLatestMs = Math.max(lifetimeMs / RENEWAL_PART, RENEWAL_RETRY_MS);
   return Math.min(RENEWAL_RETRY_MS * 2 ** (failures - 1), atLatestMs);

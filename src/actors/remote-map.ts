@@ -1,6 +1,6 @@
 /**
  * The remotes of one endpoint, by id (upstream `iroh/src/socket/remote_map.rs`). A remote begins with the first question about
- * a peer or its first connection, and ends by itself when it is idle; what reaches it while it ends goes to its successor.
+ * a peer or its first connection, and ends by itself when it is idle; questions that reach it while it ends go to its successor.
  *
  * @module
  */
@@ -113,7 +113,7 @@ export class RemoteMap {
     const key = remote.id.toString();
     if (this.#remotes.get(key) === remote) this.#remotes.delete(key);
     for (const command of leftovers) {
-      // Facts are about connections and addresses that ended with the remote: no reason for a successor, which nothing would end.
+      // Facts tell a new remote nothing, and without a question nothing would end it.
       if (!('reply' in command)) continue;
       if (this.#isStopped) command.reply.reject(new Error('the endpoint is closed'));
       else this.#pass(this.#ensure(remote.id), command);

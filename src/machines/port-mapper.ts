@@ -16,7 +16,10 @@ export const PROBE_LIMIT_MS = 3_000;
 export const MAPPING_LIMIT_MS = 10_000;
 /** What a router gets to hear that we go, ms. Upstream does not tell it. */
 export const RELEASE_GRACE_MS = 500;
-/** A renewal that failed is tried again after so long, ms, then after twice as long, and so on (RFC 6887 §8.1.1, §11.2.1). */
+/**
+ * A renewal that failed is tried again after so long, ms, then after twice as long, and so on up to an eighth of the lease
+ * (RFC 6887 §8.1.1, §11.2.1).
+ */
 export const RENEWAL_RETRY_MS = 4_000;
 
 export type PortMapperEvent =
@@ -35,7 +38,7 @@ export interface PortMapperContext {
   readonly endpoint: string;
   /** The port to be mapped. */
   readonly port: number | undefined;
-  /** Renewals that failed since the last one that did not. */
+  /** Renewals that failed since the last one that did not, and since the last check. */
   readonly failedRenewals: number;
 }
 
@@ -171,12 +174,13 @@ export const portMapperMachine = setup({
                     onDone: { target: '#portMapper.enabled.mapped.fresh', actions: 'tell address' },
                     onError: 'waiting',
                   },
-                  on: { closeStarted: 'waiting' },
+                  // What is asked already will do, but if it fails there is a new reason for haste.
+                  on: { closeStarted: 'waiting', check: { actions: 'forget failed renewals' } },
                   after: { 'mapping limit': 'waiting' },
                 },
                 waiting: {
                   entry: 'count failed renewal',
-                  on: { check: 'renewing' },
+                  on: { check: { target: 'renewing', actions: 'forget failed renewals' } },
                   after: { 'renewal interval': 'renewing' },
                 },
               },

@@ -218,7 +218,7 @@ export class QuicheConnection extends ConnectionCalls implements QuicConnection,
     if (native.timeout() === 0) {
       const wasAlive = this.isEstablished && !this.isDraining;
       native.onTimeout();
-      if (wasAlive && !native.isClosed()) this.pathTable.onTimeout();
+      if (wasAlive && !native.isClosed()) this.pathTable.onTimeout(now);
     }
     if (!this.isClosed && this.isEstablished) {
       const { keepAliveIntervalMs } = this.transport;

@@ -16,6 +16,8 @@ export interface Path {
   status: PathStatus;
   validated: boolean;
   stalled: boolean;
+  /** The last time. */
+  stalledAt: Millis;
   heardAt: Millis;
   probedAt: Millis;
   maxIdleMs: Millis | undefined;
@@ -36,6 +38,7 @@ export function newPath(
     status,
     validated: false,
     stalled: false,
+    stalledAt: -Infinity,
     heardAt: now,
     probedAt: now,
     maxIdleMs: transport.pathMaxIdleTimeoutMs,

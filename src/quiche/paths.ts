@@ -126,14 +126,18 @@ export class QuichePaths {
       }
       if (seenLocal !== undefined) place.local = seenLocal;
       const path = this.#pathAt(place.port);
-      if (path !== undefined) path.heardAt = now;
+      if (path === undefined) continue;
+      path.heardAt = now;
+      // What came before may have been under way when it fell silent. quiche tells of the first validation only.
+      if (path.probedAt > path.stalledAt) this.#resume(path);
     }
   }
 
   /** A probe time-out went off while data or a probe was unacknowledged. */
-  onTimeout(): void {
+  onTimeout(now: Millis): void {
     if (++this.#timeouts < STALL_TIMEOUTS || this.#active.stalled) return;
     this.#active.stalled = true;
+    this.#active.stalledAt = now;
     this.#owner.emit({ type: 'pathStalled', path: this.#active.id });
   }
 

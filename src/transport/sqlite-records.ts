@@ -40,7 +40,7 @@ export class SqliteRecords {
   readonly #delete: SqlStatement;
   readonly #writeBack: SqlStatement;
   #size: number;
-  #unwritten = 0;
+  #changes = 0;
 
   private constructor(database: SqlDatabase, maxRecords: number) {
     this.#database = database;
@@ -84,9 +84,9 @@ export class SqliteRecords {
     return this.#size;
   }
 
-  /** Packets that have come or gone since {@link tidy}. */
-  get unwritten(): number {
-    return this.#unwritten;
+  /** Packets that were stored or removed so far. */
+  get changes(): number {
+    return this.#changes;
   }
 
   get(key: Uint8Array): Uint8Array | undefined {
@@ -100,7 +100,7 @@ export class SqliteRecords {
       this.#database.exec('begin');
       const outcomes = packets.map((packet) => this.#write(packet));
       this.#database.exec('commit');
-      this.#unwritten += packets.length;
+      for (const outcome of outcomes) if (outcome === 'inserted' || outcome === 'updated') this.#changes++;
       return outcomes;
     } catch (error) {
       this.#size = sizeBefore;
@@ -113,14 +113,13 @@ export class SqliteRecords {
   removeOlder(timestampMicros: bigint): number {
     const removed = this.#delete.run(toInt64(timestampMicros));
     this.#size -= removed;
-    this.#unwritten += removed;
+    this.#changes += removed;
     return removed;
   }
 
   /** Writes back what is in the log, so that this has not to be done in the middle of things. */
   tidy(): void {
     this.#writeBack.all();
-    this.#unwritten = 0;
   }
 
   close(): void {

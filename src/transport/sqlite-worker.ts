@@ -19,13 +19,10 @@ import {
   type SqliteTask,
 } from './sqlite-messages.ts';
 import { SqliteRecords, type SqliteRecordsOptions } from './sqlite-records.ts';
+import { WriteBack } from './write-back.ts';
 
 /** Nothing to do for so long: time to write back the log. */
 const IDLE_MS = 500;
-/** Puts after which it is written back while few come: then it takes 10 ms, and 0.4 s when the log is full. */
-const MOST_UNWRITTEN = 100;
-/** Few: as many per millisecond. With more it would take a part of what can be done. */
-const FEW_PUTS_PER_MS = 1;
 
 const port = parentPort!;
 
@@ -59,15 +56,12 @@ function answer(message: SqliteAnswer): void {
 
 function serve(records: SqliteRecords): void {
   let idleTimer: NodeJS.Timeout | undefined;
-  let tidiedAt = performance.now();
-  // What fails here is tried again when the log is full, and then who puts is told.
+  const writeBack = new WriteBack(performance.now());
   const tidy = (): void => {
+    // What fails here is tried again after the next changes, and when the log is full who puts is told.
     attempt(() => records.tidy());
-    tidiedAt = performance.now();
+    writeBack.wrote(records.changes, performance.now());
   };
-  const isTimeToTidy = (): boolean =>
-    records.unwritten >= MOST_UNWRITTEN &&
-    records.unwritten <= (performance.now() - tidiedAt) * FEW_PUTS_PER_MS;
   port.on('message', (task: SqliteTask) => {
     clearTimeout(idleTimer);
     const changesNothing = task.puts.lengths.length === 0 && task.removeOlder === undefined;
@@ -82,9 +76,8 @@ function serve(records: SqliteRecords): void {
       port.close();
       return;
     }
-    if (records.unwritten === 0) return;
-    if (isTimeToTidy()) tidy();
-    else idleTimer = setTimeout(tidy, IDLE_MS);
+    if (writeBack.isTime(records.changes, performance.now())) tidy();
+    else if (writeBack.isNeeded(records.changes)) idleTimer = setTimeout(tidy, IDLE_MS);
   });
 }
 

@@ -33,7 +33,7 @@ const benches = {
   'from-real-iroh': script('MB/s', true, 'native-bulk.mjs', ['source']),
   'to-real-iroh': script('MB/s', true, 'native-bulk.mjs', ['sink']),
   'handshakes-1': handshakes({ warmUpSeconds: 8, parallel: 1 }),
-  // A process that has compiled what it needs, as one that has run for a minute.
+  // A process that has compiled what it needs, as one that has run for a while.
   'handshakes-1-warm': handshakes({ warmUpSeconds: 30, parallel: 1 }),
   'handshakes-50': handshakes({ warmUpSeconds: 8, parallel: 50 }),
   latency: {
@@ -94,7 +94,6 @@ const benches = {
   },
 };
 
-/** A figure that a script of its own finds out and sends as `value`; only of iroh-ts. */
 /** Connections per second. */
 function handshakes(options) {
   return {
@@ -108,6 +107,7 @@ function handshakes(options) {
   };
 }
 
+/** A figure that a script of its own finds out and sends as `value`; only of iroh-ts. */
 function script(unit, higherIsBetter, file, args) {
   return {
     unit,

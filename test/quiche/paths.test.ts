@@ -87,22 +87,30 @@ test('our client moves, and the quiche server follows', () => {
   expect(theirs.all('pathMigrated').at(-1)).toMatchObject({ path: 0, to: { remote: CLIENT_ELSEWHERE } });
 });
 
-test('a path that stalls is left for another one, and heard again', () => {
-  const { link, ours, theirs, id } = twoPaths();
-  ours.quic.setPathStatus(id, 'available');
-  link.run(() => addressOf(link) === CLIENT_ELSEWHERE, 'the server follows');
-  // The direct path breaks; the first one works.
-  link.cut = (to) => to === SERVER_ELSEWHERE || to === CLIENT_ELSEWHERE;
-  const data = bytes(60_000, 1);
-  const stream = ours.sendNew(data, 'uni');
-  link.run(() => ours.has('pathStalled'), 'stall');
-  expect(ours.all('pathStalled')).toEqual([{ type: 'pathStalled', path: id }]);
-  expect(ours.quic.paths().find((path) => path.id === id)?.stalled).toBe(true);
-  ours.quic.setPathStatus(0, 'available');
-  link.run(() => theirs.isFinished(stream), 'data over the first path');
-  expect(same(theirs.data(stream), data)).toBe(true);
-  expect(addressOf(link)).toBe(link.client.addr);
-});
+test.each(['quiche', 'ours'] as const)(
+  'a path that stalls is left for another one, and heard again: server %s',
+  (server) => {
+    const { link, ours, theirs, id } = twoPaths({ transport: { pathKeepAliveIntervalMs: 1_000 } }, server);
+    ours.quic.setPathStatus(id, 'available');
+    link.run(() => addressOf(link) === CLIENT_ELSEWHERE, 'the server follows');
+    // The direct path breaks; the first one works.
+    link.cut = (to) => to === SERVER_ELSEWHERE || to === CLIENT_ELSEWHERE;
+    const data = bytes(60_000, 1);
+    const stream = ours.sendNew(data, 'uni');
+    link.run(() => ours.has('pathStalled'), 'stall');
+    expect(ours.all('pathStalled')).toEqual([{ type: 'pathStalled', path: id }]);
+    expect(ours.quic.paths().find((path) => path.id === id)?.stalled).toBe(true);
+    ours.quic.setPathStatus(0, 'available');
+    link.run(() => theirs.isFinished(stream), 'data over the first path');
+    expect(same(theirs.data(stream), data)).toBe(true);
+    expect(addressOf(link)).toBe(link.client.addr);
+    expect(ours.has('pathResumed')).toBe(false);
+    link.cut = () => false;
+    link.run(() => ours.has('pathResumed'), 'the other one is heard again');
+    expect(ours.all('pathResumed')).toEqual([{ type: 'pathResumed', path: id }]);
+    expect(ours.quic.paths().find((path) => path.id === id)?.stalled).toBe(false);
+  },
+);
 
 test('a path that nobody answers on is given up', () => {
   const link = new EngineLink();

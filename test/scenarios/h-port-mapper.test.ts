@@ -200,7 +200,7 @@ describe('H21: changes', () => {
       await rig.run(240_000);
       expect(rig.told).toEqual([addr, addr!.replace(EXTERNAL_IP, '203.0.113.99')]);
 
-      // Once answered, the next one is as patient as the first.
+      // Once answered, the next one is repeated after 4 s again.
       rig.world.network.moveNat(rig.host, '203.0.113.98');
       rig.gateway.services.clear();
       rig.mapper.check();
@@ -208,6 +208,23 @@ describe('H21: changes', () => {
       rig.gateway.services.add(protocol);
       await rig.run(RENEWAL_RETRY_MS);
       expect(rig.told.at(-1)).toBe(addr!.replace(EXTERNAL_IP, '203.0.113.98'));
+      await rig.stop();
+    },
+  );
+
+  test.each(PROTOCOLS)(
+    '%s: a look is repeated in seconds, however often renewals failed before',
+    async (protocol) => {
+      const rig = new PortMapperRig({ services: [protocol] });
+      const addr = await rig.procure();
+      rig.gateway.services.clear();
+      await rig.run(HALF_MS[protocol] + 300_000);
+      rig.world.network.moveNat(rig.host, '203.0.113.99');
+      await rig.during(() => rig.mapper.check(), 3_000);
+      expect(rig.told).toEqual([addr]);
+      rig.gateway.services.add(protocol);
+      await rig.run(RENEWAL_RETRY_MS);
+      expect(rig.told).toEqual([addr, addr!.replace(EXTERNAL_IP, '203.0.113.99')]);
       await rig.stop();
     },
   );

@@ -5,7 +5,8 @@ import { runDay } from './day.ts';
 const SEEDS = process.env['SIM_SEED'] === undefined ? [1] : [Number(process.env['SIM_SEED'])];
 const HOURS = 6;
 
-const replay = (seed: number): string => `replay: npm run sim -- --scenario day --seed ${seed} --story`;
+const replay = (seed: number): string =>
+  `replay: npm run sim -- --scenario day --seed ${seed} --hours ${HOURS} --story`;
 
 describe('model-9: a day of an endpoint whose networks change all the time', () => {
   test.each(SEEDS)(
