@@ -116,14 +116,8 @@ export class RemoteMap {
       // Facts tell a new remote nothing, and without a question nothing would end it.
       if (!('reply' in command)) continue;
       if (this.#isStopped) command.reply.reject(new Error('the endpoint is closed'));
-      else this.#pass(this.#ensure(remote.id), command);
+      else this.#ask(remote.id, command);
     }
-  }
-
-  /** Hands what nobody has seen to the successor, which is new: there is room. */
-  #pass(successor: RemoteState, question: Question): void {
-    const sent = successor.sender(this.#name).send(question);
-    sent.catch((error: unknown) => question.reply.reject(error));
   }
 
   /** Ends all remotes. None begins after this. */
