@@ -32,17 +32,21 @@ export interface PathFinderOptions {
 export interface PathFinder {
   /** Tells the peer where we are reached, as far as it did not know. */
   offer(connection: ConnectionActor): void;
-  /** Something may have changed: tells the chart what is to be done. */
-  consider(): void;
+  /** Something may have changed: tells the chart what is to be done. @param isScheduled - It waits for a moment already. */
+  consider(isScheduled?: boolean): void;
   /** Another network: what was tried in the old one counts for nothing. */
   networkChanged(): void;
   /** Starts a round. */
   start(): void;
 }
 
-/** Tells the chart what was decided. */
-export function tellDecision(decision: PunchDecision, send: (event: RemoteEvent) => void): void {
-  if (decision.type === 'wait') return;
+/** Tells the chart what was decided, unless it would change nothing: each further connection to a peer decides anew. */
+export function tellDecision(
+  decision: PunchDecision,
+  isScheduled: boolean,
+  send: (event: RemoteEvent) => void,
+): void {
+  if (decision.type === 'wait' || (decision.type === 'later' && isScheduled)) return;
   const delayMs = decision.type === 'later' ? decision.delayMs : 0;
   send({ type: 'punch', decision: decision.type, delayMs });
 }
@@ -99,11 +103,15 @@ export class HolePunching implements PathFinder {
     this.consider();
   }
 
-  consider(): void {
+  consider(isScheduled = false): void {
     const { shared, send } = this.#options;
     const connection = shared.policy === 'relay' ? undefined : this.#punchable();
     if (connection === undefined) return;
-    tellDecision(decidePunch(this.#candidates(connection), this.#last, shared.clock.now()), send);
+    tellDecision(
+      decidePunch(this.#candidates(connection), this.#last, shared.clock.now()),
+      isScheduled,
+      send,
+    );
   }
 
   start(): void {

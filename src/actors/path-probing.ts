@@ -20,14 +20,14 @@ export class PathProbing implements PathFinder {
   /** Nothing: there is no way to tell. */
   offer(): void {}
 
-  consider(): void {
+  consider(isScheduled = false): void {
     const { shared, paths, send } = this.#options;
     if (shared.policy === 'relay' || !paths.hasClient) return;
     if (paths.isHeardDirectly) {
       this.#last = undefined;
       return;
     }
-    tellDecision(decideProbe(foundAddrs(this.#options), this.#last, shared.clock.now()), send);
+    tellDecision(decideProbe(foundAddrs(this.#options), this.#last, shared.clock.now()), isScheduled, send);
   }
 
   networkChanged(): void {

@@ -213,14 +213,14 @@ export class RemoteState {
         this.#onPathEvent(command.connection, command.event);
         return;
       case 'natCandidates':
-        this.#finder.consider();
+        this.#consider();
         return;
       case 'connectionClosed':
         this.#paths.remove(command.connection);
         return;
       case 'directAddrs':
         for (const connection of this.#paths.connections) this.#finder.offer(connection);
-        this.#finder.consider();
+        this.#consider();
         return;
       case 'found':
         this.#onFound(command.item);
@@ -231,7 +231,7 @@ export class RemoteState {
 
   #resolve(addrs: readonly TransportAddr[], reply: Reply<void>): void {
     const isAnyNew = this.#insert(addrs, 'app');
-    if (isAnyNew && this.#paths.connections.size > 0) this.#finder.consider();
+    if (isAnyNew && this.#paths.connections.size > 0) this.#consider();
     if (this.#known.size > 0) reply.resolve();
     else this.#resolves.add(reply);
     const forget = (): void => {
@@ -302,7 +302,7 @@ export class RemoteState {
       if (!before.has(found) && (kind === 'custom' || (kind === 'relay' && this.#isDirect())))
         this.#paths.openLater(found);
     }
-    this.#finder.consider();
+    this.#consider();
   }
 
   #onLookupEnd(): void {
@@ -348,7 +348,7 @@ export class RemoteState {
     this.#holdNew(known);
     // It may have ended before anybody listened.
     if (connection.error !== undefined) this.#paths.remove(connection);
-    else this.#finder.consider();
+    else this.#consider();
   }
 
   #onPathEvent(connection: ConnectionActor, event: PathFact): void {
@@ -377,8 +377,7 @@ export class RemoteState {
   #onAbandoned(connection: ConnectionActor, id: PathId, reason: PathAbandonReason): void {
     const wasOpen = this.#paths.onAbandoned(connection, id, reason);
     // What was lost may be found again. Upstream waits for the next look, up to a minute.
-    if (wasOpen && (reason.type === 'timedOut' || reason.type === 'validationFailed'))
-      this.#finder.consider();
+    if (wasOpen && (reason.type === 'timedOut' || reason.type === 'validationFailed')) this.#consider();
   }
 
   /** Addresses that connections brought are kept as long as we know them. */
@@ -413,6 +412,11 @@ export class RemoteState {
     });
   }
 
+  /** Not for actions of the chart: it shows what it was before them. */
+  #consider(): void {
+    this.#finder.consider(this.#actor.getSnapshot().matches({ active: { punch: 'scheduled' } }));
+  }
+
   #isDirect(): boolean {
     const { selected } = this.#paths;
     return selected !== undefined && this.#shared.mapped.kindOf(selected.remote) !== 'relay';
@@ -429,7 +433,7 @@ export class RemoteState {
   #check(): void {
     this.#paths.select('tick');
     for (const connection of this.#paths.connections)
-      if (this.#paths.directRtt(connection) > GOOD_ENOUGH_LATENCY_MS) return this.#finder.consider();
+      if (this.#paths.directRtt(connection) > GOOD_ENOUGH_LATENCY_MS) return this.#consider();
   }
 
   #log(line: () => string): void {

@@ -1,7 +1,7 @@
 /**
  * SHA-256 (FIPS 180-4 §6.2) and HMAC over it (RFC 2104) as a WebAssembly module, written with `wasm-assembler.ts`.
  *
- * Branches and addresses depend on lengths, never on what is hashed.
+ * Branches and addresses depend on lengths and on whether an HMAC has the key of the one before, never on what is hashed.
  *
  * @module
  */
@@ -11,6 +11,7 @@ import {
   doWhile,
   i32,
   v128,
+  when,
   type Code,
   type FunctionBuilder,
   type Local,
@@ -26,12 +27,16 @@ export const STATE_AT = 512;
 export const KEY_AT = 576;
 /** A digest, 32 bytes. */
 export const DIGEST_AT = 640;
-/** Second message of an HMAC: key and inner digest; padding follows. */
+/** Second message of an HMAC behind its key: the inner digest; padding follows. */
 const OUTER_AT = 704;
-/** First message of an HMAC: the key lies right before the data. */
-const INNER_AT = 1_024;
+/** The key that the two states belong to, which stand behind its blocks in the messages of an HMAC. */
+const USED_KEY_AT = 896;
+const INNER_STATE_AT = 960;
+const OUTER_STATE_AT = 992;
+/** The block of a key. */
+const PAD_AT = 1_024;
 /** What is hashed goes here. */
-export const DATA_AT = INNER_AT + 64;
+export const DATA_AT = 1_088;
 /** Bytes that fit there. */
 export const MAX_DATA = 32_768;
 
@@ -155,20 +160,20 @@ function defineCompress(module: ModuleBuilder): FunctionBuilder {
 }
 
 /**
- * `finish(at, tail, total)`: pads the last `tail` bytes, fewer than 64, of a message of `total` bytes, fewer than 2^29 (FIPS
- * 180-4 §5.1.1), and writes the digest. What lies behind the tail is overwritten.
+ * `finish(at, length, total)`: pads the last `length` bytes of a message of `total` bytes, fewer than 2^29 (FIPS 180-4 §5.1.1),
+ * and writes the digest. What lies behind them is overwritten.
  */
 function defineFinish(module: ModuleBuilder, compress: FunctionBuilder): FunctionBuilder {
   const finish = module.function('finish', [I32, I32, I32], undefined);
-  const [at, tail, total] = finish.params as [Local, Local, Local];
+  const [at, length, total] = finish.params as [Local, Local, Local];
   const [end, blocks] = finish.locals(I32, 2) as [Local, Local];
   const zero = i32.const(0);
   finish.add(
-    end.set(i32.add(at.get, tail.get)),
+    end.set(i32.add(at.get, length.get)),
     [0, 1, 2, 3, 4, 5, 6, 7].map((i) => v128.store(end.get, v128.const(0, 0, 0, 0), 16 * i)),
     i32.store(end.get, i32.const(0x80)),
-    // The length takes eight bytes.
-    blocks.set(i32.add(i32.gtS(tail.get, i32.const(55)), i32.const(1))),
+    // One byte for the mark, eight for the length, rounded up.
+    blocks.set(i32.shrU(i32.add(length.get, i32.const(9 + 63)), 6)),
     total.set(i32.mul(total.get, i32.const(8))),
     // Turned to the other byte order; its upper half stays zero.
     i32.store(
@@ -186,44 +191,62 @@ function defineFinish(module: ModuleBuilder, compress: FunctionBuilder): Functio
   return finish;
 }
 
+/** Copies bytes in steps of a vector. */
+function copy(from: number, to: number, length: number): Code {
+  const zero = i32.const(0);
+  return Array.from({ length: length / 16 }, (_, i) =>
+    v128.store(zero, v128.load(zero, from + 16 * i), to + 16 * i),
+  );
+}
+
+/** `useKey()`: runs the two blocks of the key at {@link KEY_AT}, and keeps the states behind them (RFC 2104 §4). */
+function defineUseKey(module: ModuleBuilder, compress: FunctionBuilder): FunctionBuilder {
+  const useKey = module.function('useKey', [], undefined);
+  const zero = i32.const(0);
+  const run = (pad: number, stateTo: number): Code => [
+    [0, 16, 32, 48].map((offset) =>
+      v128.store(
+        zero,
+        v128.xor(v128.load(zero, KEY_AT + offset), v128.const(pad, pad, pad, pad)),
+        PAD_AT + offset,
+      ),
+    ),
+    [0, 4].map((word) =>
+      v128.store(zero, v128.const(...INITIAL_STATE.slice(word, word + 4)), STATE_AT + 4 * word),
+    ),
+    compress.call(i32.const(PAD_AT), i32.const(1)),
+    copy(STATE_AT, stateTo, 32),
+  ];
+  useKey.add(run(0x36363636, INNER_STATE_AT), run(0x5c5c5c5c, OUTER_STATE_AT), copy(KEY_AT, USED_KEY_AT, 64));
+  return useKey;
+}
+
+/** `hmac(length)`. Secrets of a handshake are used for several labels in a row: half of the work is the key's. */
+function defineHmac(module: ModuleBuilder, useKey: FunctionBuilder, finish: FunctionBuilder): void {
+  const hmac = module.function('hmac', [I32], undefined);
+  const [length] = hmac.params as [Local];
+  const zero = i32.const(0);
+  const differences = [0, 16, 32, 48].map((offset) =>
+    v128.xor(v128.load(zero, KEY_AT + offset), v128.load(zero, USED_KEY_AT + offset)),
+  );
+  hmac.add(
+    when(v128.anyTrue(differences.reduce((a, b) => v128.or(a, b))), useKey.call()),
+    copy(INNER_STATE_AT, STATE_AT, 32),
+    finish.call(i32.const(DATA_AT), length.get, i32.add(length.get, i32.const(64))),
+    copy(OUTER_STATE_AT, STATE_AT, 32),
+    copy(DIGEST_AT, OUTER_AT, 32),
+    finish.call(i32.const(OUTER_AT), i32.const(32), i32.const(96)),
+  );
+}
+
 /**
- * Assembles the module: `compress(at, count)`, `finish(at, tail, total)`, and `hmac(length)` of the data under the key, which
- * leaves it in the place of the digest.
+ * Assembles the module: `compress(at, count)`, `finish(at, length, total)`, and `hmac(length)` of the data under the key, which
+ * leaves it in the place of the digest. `useKey()` must have run once before the first `hmac`.
  */
 export function sha256ModuleBytes(): Uint8Array<ArrayBuffer> {
   const module = new ModuleBuilder();
   const compress = defineCompress(module);
   const finish = defineFinish(module, compress);
-  const hmac = module.function('hmac', [I32], undefined);
-  const [length] = hmac.params as [Local];
-  const whole = hmac.local(I32);
-  const zero = i32.const(0);
-  const begin = [0, 4].map((word) =>
-    v128.store(zero, v128.const(...INITIAL_STATE.slice(word, word + 4)), STATE_AT + 4 * word),
-  );
-  const keyBlock = (to: number, pad: number): Code =>
-    [0, 16, 32, 48].map((offset) =>
-      v128.store(
-        zero,
-        v128.xor(v128.load(zero, KEY_AT + offset), v128.const(pad, pad, pad, pad)),
-        to + offset,
-      ),
-    );
-  hmac.add(
-    keyBlock(INNER_AT, 0x36363636),
-    begin,
-    whole.set(i32.and(length.get, i32.const(-64))),
-    compress.call(i32.const(INNER_AT), i32.add(i32.shrU(whole.get, 6), i32.const(1))),
-    finish.call(
-      i32.add(whole.get, i32.const(DATA_AT)),
-      i32.sub(length.get, whole.get),
-      i32.add(length.get, i32.const(64)),
-    ),
-    keyBlock(OUTER_AT, 0x5c5c5c5c),
-    begin,
-    compress.call(i32.const(OUTER_AT), i32.const(1)),
-    [0, 16].map((offset) => v128.store(zero, v128.load(zero, DIGEST_AT + offset), OUTER_AT + 64 + offset)),
-    finish.call(i32.const(OUTER_AT + 64), i32.const(32), i32.const(96)),
-  );
+  defineHmac(module, defineUseKey(module, compress), finish);
   return module.toBytes(1);
 }

@@ -109,6 +109,8 @@ export const v128 = {
   ],
   or: binary(0xfd, 0x50),
   xor: binary(0xfd, 0x51),
+  /** 1 when any bit is set. */
+  anyTrue: unary(0xfd, 0x53),
   addI32: binary(0xfd, 0xae, 0x01),
   splatI32: unary(0xfd, 0x11),
   shlI32: (a: Code, bits: number): Code => [a, i32.const(bits), 0xfd, 0xab, 0x01],
@@ -129,9 +131,14 @@ export function doWhile(body: Code, condition: Code): Code {
   return [0x03, 0x40, body, condition, 0x0d, 0x00, 0x0b];
 }
 
+/** Runs `body` when `condition` is not zero. */
+export function when(condition: Code, body: Code): Code {
+  return [condition, 0x04, 0x40, body, 0x0b];
+}
+
 /** Returns `value` from the function when `condition` is not zero. */
 export function returnIf(condition: Code, value: Code): Code {
-  return [condition, 0x04, 0x40, value, 0x0f, 0x0b];
+  return when(condition, [value, 0x0f]);
 }
 
 /** A parameter or a variable of a function. */

@@ -28,7 +28,8 @@ interface Instance {
   readonly state: Int32Array;
   readonly run: {
     compress(at: number, count: number): void;
-    finish(at: number, tail: number, total: number): void;
+    finish(at: number, length: number, total: number): void;
+    useKey(): void;
     hmac(length: number): void;
   };
   /** Bytes of the last key; behind it the memory is zero. */
@@ -43,10 +44,12 @@ function start(): Instance | false {
     const { exports } = new WebAssembly.Instance(new WebAssembly.Module(sha256ModuleBytes()));
     const { buffer } = exports['memory'] as WebAssembly.Memory;
     new Int32Array(buffer, CONSTANTS_AT).set(ROUND_CONSTANTS);
+    const run = exports as unknown as Instance['run'];
+    run.useKey();
     return {
       memory: new Uint8Array(buffer),
       state: new Int32Array(buffer, STATE_AT, INITIAL_STATE.length),
-      run: exports as unknown as Instance['run'],
+      run,
       keyBytes: 0,
     };
   } catch {

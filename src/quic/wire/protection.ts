@@ -58,33 +58,47 @@ const SAMPLE_BYTES = 16;
 /** The sample starts as if the packet number had four bytes. */
 const SAMPLE_OFFSET = 4;
 
-/** Keys of one direction and one generation. */
+/**
+ * Keys of one direction and one generation (RFC 9001 §5.1). They are expanded when they are first used: early data is offered
+ * with every ticket, and hardly ever sent.
+ */
 export class PacketKeys {
   readonly secret: Uint8Array;
   readonly suiteName: CipherSuiteName;
-  readonly aead: Aead;
-  readonly iv: Uint8Array;
-  readonly headerKey: HeaderKey;
   readonly confidentialityLimit: number;
   readonly integrityLimit: number;
   readonly #suite: Suite;
+  #aead: Aead | undefined;
+  #iv: Uint8Array | undefined;
+  #headerKey: HeaderKey | undefined;
 
   private constructor(suiteName: CipherSuiteName, secret: Uint8Array, headerKey: HeaderKey | undefined) {
     const suite = SUITES[suiteName];
     this.suiteName = suiteName;
     this.#suite = suite;
     this.secret = secret;
-    // RFC 9001 §5.1.
-    this.aead = createAead(
-      suite.aead,
-      hkdfExpandLabel(suite.hash, secret, 'quic key', EMPTY, suite.keyLength),
-    );
-    this.iv = hkdfExpandLabel(suite.hash, secret, 'quic iv', EMPTY, IV_BYTES);
-    this.headerKey =
-      headerKey ??
-      createHeaderKey(suite.aead, hkdfExpandLabel(suite.hash, secret, 'quic hp', EMPTY, suite.keyLength));
+    this.#headerKey = headerKey;
     this.confidentialityLimit = suite.confidentialityLimit;
     this.integrityLimit = suite.integrityLimit;
+  }
+
+  get aead(): Aead {
+    return (this.#aead ??= createAead(this.#suite.aead, this.#expand('quic key', this.#suite.keyLength)));
+  }
+
+  get iv(): Uint8Array {
+    return (this.#iv ??= this.#expand('quic iv', IV_BYTES));
+  }
+
+  get headerKey(): HeaderKey {
+    return (this.#headerKey ??= createHeaderKey(
+      this.#suite.aead,
+      this.#expand('quic hp', this.#suite.keyLength),
+    ));
+  }
+
+  #expand(label: string, length: number): Uint8Array {
+    return hkdfExpandLabel(this.#suite.hash, this.secret, label, EMPTY, length);
   }
 
   /** @param secret - A traffic secret, 32 or 48 bytes as the suite's hash has it. */
@@ -108,8 +122,7 @@ export class PacketKeys {
 
   /** The traffic secret of the next generation (RFC 9001 §6.1). */
   nextSecret(): Uint8Array {
-    const { hash } = this.#suite;
-    return hkdfExpandLabel(hash, this.secret, 'quic ku', EMPTY, hashLength(hash));
+    return this.#expand('quic ku', hashLength(this.#suite.hash));
   }
 
   /** Keys of another generation; header protection does not change (RFC 9001 §6.1). */

@@ -6,6 +6,7 @@
  */
 import { DecodeError, Reader, Writer } from '../../base/bytes.ts';
 import { randomBelow, randomBytes, type Rng } from '../../base/rng.ts';
+import { varintSize } from '../../base/varint.ts';
 import type { AddressDiscoveryRole } from '../config.ts';
 import type { Side } from '../engine.ts';
 import { TransportError } from '../transport-error.ts';
@@ -161,7 +162,8 @@ const SPECS: readonly Spec[] = [
   { kind: 'role', id: 0x9f81_a176, name: 'addressDiscovery' },
   { kind: 'byte', id: 0x3d7f_9112_0401, name: 'natTraversal' }, // one raw byte, not a varint
 ];
-const BY_ID = new Map(SPECS.map((spec) => [spec.id, spec]));
+/** Places in {@link SPECS}. */
+const BY_ID = new Map(SPECS.map((spec, index) => [spec.id, index]));
 const ROLES: readonly AddressDiscoveryRole[] = ['send', 'receive', 'both'];
 
 /**
@@ -188,33 +190,30 @@ export function encodeTransportParameters(parameters: Partial<TransportParameter
   return w.copy();
 }
 
-/** The value of the parameter that is being written; shared, as its length goes in front of it. */
-const body = new Writer();
-
 function writeParameter(w: Writer, spec: Spec, value: NonNullable<TransportParameters[ParameterName]>): void {
-  body.pos = 0;
-  writeValue(body, spec, value);
   w.varint(spec.id);
-  w.varint(body.pos);
-  w.put(body.written());
-}
-
-function writeValue(w: Writer, spec: Spec, value: NonNullable<TransportParameters[ParameterName]>): void {
   switch (spec.kind) {
-    case 'number':
+    case 'number': {
       // What cannot be written exactly is more than anybody needs.
-      w.varint(Math.min(Math.floor(value as number), Number.MAX_SAFE_INTEGER));
+      const number = Math.min(Math.floor(value as number), Number.MAX_SAFE_INTEGER);
+      w.varint(varintSize(number));
+      w.varint(number);
       return;
+    }
     case 'bytes':
+      w.varint((value as Uint8Array).length);
       w.put(value as Uint8Array);
       return;
     case 'role':
+      w.varint(1);
       w.varint(ROLES.indexOf(value as AddressDiscoveryRole));
       return;
     case 'byte':
+      w.varint(1);
       w.u8(value as number);
       return;
     case 'flag':
+      w.varint(0);
       return;
   }
 }
@@ -236,17 +235,18 @@ function writeGrease(w: Writer, rng: Rng): void {
  */
 export function decodeTransportParameters(data: Uint8Array, sender: Side): TransportParameters {
   const parameters: TransportParameters = { ...DEFAULT_TRANSPORT_PARAMETERS };
-  const seen = new Set<number>();
+  /** One bit for each of {@link SPECS}. */
+  let seen = 0;
   try {
     const r = new Reader(data);
     while (r.remaining > 0) {
-      // Reserved ids have up to 62 bits; those that do not fit a number are unknown to us anyway.
-      const id = r.varintBig();
+      // Reserved ids have up to 62 bits; those that are clamped are unknown to us anyway.
+      const index = BY_ID.get(r.varintClamped());
       const body = r.nested(r.varint());
-      const spec = id <= BigInt(Number.MAX_SAFE_INTEGER) ? BY_ID.get(Number(id)) : undefined;
-      if (spec === undefined) continue;
-      if (seen.has(spec.id)) throw invalid('a parameter appears twice');
-      seen.add(spec.id);
+      if (index === undefined) continue;
+      const spec = SPECS[index]!;
+      if ((seen & (1 << index)) !== 0) throw invalid('a parameter appears twice');
+      seen |= 1 << index;
       readValue(body, spec, parameters, sender);
       if (body.remaining > 0) throw invalid(`${spec.name}: value does not fill its length`);
     }
@@ -264,12 +264,13 @@ export function decodeTransportParameters(data: Uint8Array, sender: Side): Trans
 function readValue(r: Reader, spec: Spec, parameters: TransportParameters, sender: Side): void {
   switch (spec.kind) {
     case 'number': {
-      const value = r.varintBig();
-      if (value < BigInt(spec.min ?? 0) || (spec.max !== undefined && value > BigInt(spec.max))) {
+      const start = r.pos;
+      const value = r.varintClamped();
+      const { min = 0, max = Infinity } = spec;
+      if (value < min || value > max || (value === CLAMPED && isAbove(r, start, max))) {
         throw invalid(`${spec.name}: illegal value ${value}`);
       }
-      const limit = BigInt(Number.MAX_SAFE_INTEGER);
-      parameters[spec.name] = Number(value > limit ? limit : value);
+      parameters[spec.name] = value;
       return;
     }
     case 'bytes': {
@@ -300,6 +301,16 @@ function readValue(r: Reader, spec: Spec, parameters: TransportParameters, sende
       return;
     }
   }
+}
+
+/** What `varintClamped` gives for all that is larger. */
+const CLAMPED = Number.MAX_SAFE_INTEGER;
+
+/** Compares the varint at `start` exactly. @param max - A power of two, or `Infinity`. */
+function isAbove(r: Reader, start: number, max: number): boolean {
+  if (max === Infinity) return false;
+  r.pos = start;
+  return r.varintBig() > BigInt(max);
 }
 
 function invalid(message: string): TransportError {

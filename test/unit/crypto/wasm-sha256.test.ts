@@ -9,7 +9,16 @@ const bytes = (length: number): Uint8Array =>
   Uint8Array.from({ length }, (_, i) => (i * 167 + (i >>> 8) * 59 + length) & 0xff);
 const expected = (data: Uint8Array): string => createHash('sha256').update(data).digest('hex');
 
+const hmacOf = (key: Uint8Array, data: Uint8Array): string =>
+  createHmac('sha256', key).update(data).digest('hex');
+
 describe('SHA-256 on WebAssembly', () => {
+  test('knows the key of zeros before it has seen another', () => {
+    expect(toHex(wasmHmacSha256(new Uint8Array(32), utf8('first')))).toBe(
+      hmacOf(new Uint8Array(32), utf8('first')),
+    );
+  });
+
   test('runs here, and is small enough to be compiled synchronously in browsers', () => {
     expect(hasWasmSha256()).toBe(true);
     expect(sha256ModuleBytes().length).toBeLessThan(4_096);
@@ -52,13 +61,21 @@ describe('SHA-256 on WebAssembly', () => {
         expect([keyLength, length, toHex(wasmHmacSha256(key, data))]).toEqual([
           keyLength,
           length,
-          createHmac('sha256', key).update(data).digest('hex'),
+          hmacOf(key, data),
         ]);
       }
     const long = bytes(32_768);
-    expect(toHex(wasmHmacSha256(utf8('key'), long))).toBe(
-      createHmac('sha256', 'key').update(long).digest('hex'),
-    );
+    expect(toHex(wasmHmacSha256(utf8('key'), long))).toBe(hmacOf(utf8('key'), long));
     expect(() => wasmHmacSha256(utf8('key'), bytes(32_769))).toThrow(RangeError);
+  });
+
+  test('sees that a key changed in place, in any of its bytes, and hashes between two uses of one', () => {
+    const key = bytes(64);
+    for (let at = 0; at < key.length; at++) {
+      key[at]! ^= 1;
+      expect([at, toHex(wasmHmacSha256(key, utf8('data')))]).toEqual([at, hmacOf(key, utf8('data'))]);
+      wasmSha256(bytes(at * 5));
+      expect([at, toHex(wasmHmacSha256(key, utf8('more')))]).toEqual([at, hmacOf(key, utf8('more'))]);
+    }
   });
 });
