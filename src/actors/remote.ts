@@ -17,11 +17,12 @@ import type { Addr } from '../base/socket-addr.ts';
 import type { TransportAddr } from '../base/transport-addr.ts';
 import { KnownAddrs } from '../machines/known-addrs.ts';
 import type { PathCandidate, PathPolicy, PathSelector, SelectionReason } from '../machines/path-selection.ts';
-import { remoteMachine } from '../machines/remote.ts';
+import { ACTOR_MAX_IDLE_TIMEOUT_MS, remoteMachine } from '../machines/remote.ts';
 import type { EngineCapabilities, PathAbandonReason, PathId } from '../quic/engine.ts';
 import type { Inbox, Reply, Watched } from '../transport/channel.ts';
 import type { ActorSystem } from './actor-system.ts';
 import type { ConnectionActor } from './connection-actor.ts';
+import { IdleNotice } from './idle-notice.ts';
 import type { LookupItem, LookupRegistry } from './lookup-registry.ts';
 import type { MappedAddrs } from './mapped-addrs.ts';
 import { HolePunching, type PathFinder } from './path-finder.ts';
@@ -93,9 +94,8 @@ export class RemoteState {
   /** Connections of which path events were dropped. */
   readonly #lagging = new Set<ConnectionActor>();
   readonly #actor: Actor<typeof remoteMachine>;
+  readonly #idle: IdleNotice;
   #lookupError: unknown;
-  /** As the chart knows it. */
-  #isIdle = false;
 
   /** @param onEnd - Called once, with the commands that nobody has seen. */
   constructor(id: EndpointId, shared: RemoteShared, onEnd: (leftovers: RemoteCommand[]) => void) {
@@ -137,11 +137,18 @@ export class RemoteState {
     this.#actor = shared.system.start(RemoteState.#machine, this.#name, { remote: short }, ({ system }) =>
       RemoteState.#bodies.set(system, this),
     );
+    this.#idle = new IdleNotice({
+      clock: shared.clock,
+      limitMs: ACTOR_MAX_IDLE_TIMEOUT_MS,
+      isNeeded: () => this.#paths.connections.size > 0 || this.#resolves.size > 0,
+      tell: (forMs) => this.#actor.send(forMs === undefined ? { type: 'busy' } : { type: 'idle', forMs }),
+    });
     const addrsSubscription = shared.directAddrs.subscribe(this.#name, () => {
       // The first value is there before anything could be done about it.
       if (this.#paths.connections.size > 0) this.#inbox.sender('socket').send({ type: 'directAddrs' });
     });
     const end = (): void => {
+      this.#idle.end();
       addrsSubscription.unsubscribe();
       for (const { addr } of this.#known) shared.mapped.release(addr);
       for (const reply of this.#resolves) reply.reject(new Error('the remote ends'));
@@ -186,12 +193,7 @@ export class RemoteState {
 
   /** Something was done: is anybody left who needs the peer? */
   #handled(): void {
-    if (this.#actor.getSnapshot().status !== 'active') return;
-    const isIdle = this.#paths.connections.size === 0 && this.#resolves.size === 0;
-    // While it is and stays busy the chart has nothing to learn.
-    if (!isIdle && !this.#isIdle) return;
-    this.#isIdle = isIdle;
-    this.#actor.send({ type: 'handled', isIdle });
+    if (this.#actor.getSnapshot().status === 'active') this.#idle.used();
   }
 
   #handle(command: RemoteCommand): void {
@@ -433,7 +435,7 @@ export class RemoteState {
   #check(): void {
     this.#paths.select('tick');
     for (const connection of this.#paths.connections)
-      if (this.#paths.directRtt(connection) > GOOD_ENOUGH_LATENCY_MS) return this.#consider();
+      if (this.#paths.directRtt(connection) > GOOD_ENOUGH_LATENCY_MS) return this.#finder.consider();
   }
 
   #log(line: () => string): void {

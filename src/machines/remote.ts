@@ -35,8 +35,10 @@ export interface SelectedPath {
 }
 
 export type RemoteEvent =
-  /** A command was handled. */
-  | { readonly type: 'handled'; readonly isIdle: boolean }
+  /** Commands were handled, and nobody needs the peer any more since then. */
+  | { readonly type: 'idle'; readonly forMs: Millis }
+  /** Somebody needs the peer again. */
+  | { readonly type: 'busy' }
   /** Somebody wants addresses, and no path is selected. */
   | { readonly type: 'lookUp' }
   /** Something changed that a round of hole punching may profit from; what was decided about it. */
@@ -103,14 +105,12 @@ export const remoteMachine = setup({
       event.type === 'select' && event.path.kind === kind,
     'is worth a round': ({ event }) => event.type === 'punch' && event.decision === 'now',
     'is too early': ({ event }) => event.type === 'punch' && event.decision === 'later',
-    'is idle': ({ event }) => event.type === 'handled' && event.isIdle,
-    'is busy': ({ event }) => event.type === 'handled' && !event.isIdle,
   },
   delays: {
     'punch due': ({ context }) => context.punchDelayMs,
     'open retry': OPEN_RETRY_MS,
     'upgrade interval': UPGRADE_INTERVAL_MS,
-    'idle limit': ACTOR_MAX_IDLE_TIMEOUT_MS,
+    'idle limit': ({ event }) => ACTOR_MAX_IDLE_TIMEOUT_MS - (event.type === 'idle' ? event.forMs : 0),
   },
 }).createMachine({
   id: 'remote',
@@ -206,14 +206,12 @@ export const remoteMachine = setup({
         life: {
           initial: 'busy',
           states: {
-            busy: { on: { handled: { guard: 'is idle', target: 'idleCountdown' } } },
+            busy: { on: { idle: 'idleCountdown' } },
             idleCountdown: {
               on: {
-                handled: [
-                  { guard: 'is busy', target: 'busy' },
-                  // Used, though nothing came of it: the countdown starts anew.
-                  { target: 'idleCountdown', reenter: true },
-                ],
+                busy: 'busy',
+                // Used, though nothing came of it: the countdown starts anew.
+                idle: { target: 'idleCountdown', reenter: true },
               },
               after: { 'idle limit': '#remote.terminated' },
             },

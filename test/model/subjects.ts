@@ -4,6 +4,7 @@
  * @module
  */
 import type { AnyEventObject } from 'xstate';
+import { IDLE_NOTICE_MS } from '../../src/actors/idle-notice.ts';
 import { connectionMachine, type ConnectionLifeEvent } from '../../src/machines/connection.ts';
 import { endpointMachine, type EndpointEvent } from '../../src/machines/endpoint.ts';
 import { netReportMachine, type NetReportEvent } from '../../src/machines/net-report.ts';
@@ -90,7 +91,8 @@ export const subjects: readonly ModelSubject[] = [
     machine: remoteMachine,
     input: { remote: 'r' },
     events: eventsOf<RemoteEvent>(
-      (random) => ({ type: 'handled', isIdle: random.chance(0.5) }),
+      (random) => ({ type: 'idle', forMs: random.below(IDLE_NOTICE_MS + 1) }),
+      () => ({ type: 'busy' }),
       () => ({ type: 'lookUp' }),
       (random) => ({
         type: 'punch',
