@@ -51,7 +51,7 @@ import { Qlog, type QlogFactory } from './qlog.ts';
 import type { ConnectionStats, PathStats } from './stats.ts';
 import { Streams } from './streams/streams.ts';
 import { PacketKeys } from './wire/protection.ts';
-import { encodeTransportParameters, type TransportParameters } from './wire/transport-parameters.ts';
+import { encodeTransportParameters } from './wire/transport-parameters.ts';
 
 /** Length of the random destination cid of a client's first Initial; upstream's (RFC 9000 §7.2 asks for 8 or more). */
 export const INITIAL_DCID_LENGTH = 20;
@@ -70,10 +70,8 @@ export function createClientConnection(init: ClientConnectionInit): HostedConnec
       const initialDcid = randomBytes(init.host.rng, INITIAL_DCID_LENGTH);
       core.serverName = init.serverName;
       core.token = init.token ?? EMPTY;
-      const parameters: Partial<TransportParameters> = {
-        ...localParameters(init.transport, 'client'),
-        initialSourceConnectionId: core.localHandshakeCid,
-      };
+      const parameters = localParameters(init.transport, 'client');
+      parameters.initialSourceConnectionId = core.localHandshakeCid;
       const tls = createClientSession(init.tls, init.serverName, {
         rng: init.host.rng,
         keyPairs: init.host.keyPairs,
@@ -102,14 +100,12 @@ export function createServerConnection(init: ServerConnectionInit): HostedConnec
     init.tuple,
     init.qlog,
     (core) => {
-      const parameters: Partial<TransportParameters> = {
-        ...localParameters(init.transport, 'server'),
-        initialSourceConnectionId: core.localHandshakeCid,
-        statelessResetToken: core.localResetToken,
-        // RFC 9000 §7.3.
-        originalDestinationConnectionId: init.retry?.originalDcid ?? init.initialDcid,
-        retrySourceConnectionId: init.retry?.retryScid,
-      };
+      const parameters = localParameters(init.transport, 'server');
+      parameters.initialSourceConnectionId = core.localHandshakeCid;
+      parameters.statelessResetToken = core.localResetToken;
+      // RFC 9000 §7.3.
+      parameters.originalDestinationConnectionId = init.retry?.originalDcid ?? init.initialDcid;
+      parameters.retrySourceConnectionId = init.retry?.retryScid;
       const tls = createServerSession(init.tls, {
         rng: init.host.rng,
         keyPairs: init.host.keyPairs,
