@@ -155,18 +155,18 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
       throw error;
     }
     const wantsPeer = tls.clientAuth === 'required';
-    const config = this.#configs.get({
-      side: 'server',
-      transport,
-      alpns: alpn === undefined ? tls.alpns : [alpn],
-      earlyData: tls.acceptEarlyData,
-      wantsPeer,
-    });
     const { retry } = pending;
     // After a Retry quiche's id has to be the one that the Retry gave (RFC 9000 §7.3).
     const cid = retry === undefined ? this.#newCid() : pending.dcid;
     let native: Connection;
     try {
+      const config = this.#configs.get({
+        side: 'server',
+        transport,
+        alpns: alpn === undefined ? tls.alpns : [alpn],
+        earlyData: tls.acceptEarlyData,
+        wantsPeer,
+      });
       config.setStatelessResetToken(this.resetTokenOf(cid));
       const original = retry?.originalDcid ?? null;
       native = this.#quiche.Connection.accept(cid, original, LOCAL, FIRST_PEER, config);

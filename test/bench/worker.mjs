@@ -50,6 +50,8 @@ if (role === 'serve') {
   });
 }
 
+const held = [];
+
 const workloads = {
   /** One stream, 64 KiB writes; the parent samples the server's counter. */
   async bulk(client) {
@@ -137,6 +139,8 @@ const workloads = {
       });
       connections.push(...(await Promise.all(batch)));
     }
+    // A handle of the binding that nobody holds closes its connection when it is collected.
+    held.push(...connections);
     return { hold: true, connections: connections.length };
   },
 };

@@ -126,3 +126,26 @@ test('an empty datagram finds no room in a full queue', () => {
   expect(ours.quic.sendDatagram(new Uint8Array(0), false)).toBe(false);
   expect(ours.quic.sendDatagram(new Uint8Array(0), true)).toBe(true);
 });
+
+test('an attempt for which quiche takes no configuration is refused, and the next one is not', () => {
+  const link = new EngineLink();
+  const { server } = link;
+  const { congestionControl } = server.transport;
+  const errors: unknown[] = [];
+  server.onIncoming = (incoming) => {
+    try {
+      server.accept(incoming);
+    } catch (error) {
+      errors.push(error);
+    }
+  };
+  Object.defineProperty(server.transport, 'congestionControl', {
+    get: () => fail('a defect'),
+    configurable: true,
+  });
+  const refused = link.dial();
+  link.run(() => refused.has('closed'), 'the refusal');
+  expect(errors).toMatchObject([{ code: 'INTERNAL_ERROR' }]);
+  Object.defineProperty(server.transport, 'congestionControl', { value: congestionControl });
+  expect(link.connect().theirs.closeReason).toBeUndefined();
+});
