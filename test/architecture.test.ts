@@ -264,10 +264,6 @@ describe('files can be read', () => {
   /** Longer ones, with their own limit and why they are not cut. To be emptied, not filled. */
   const exceptions: Record<string, readonly [lines: number, why: string]> = {
     'quic/connection.ts': [540, 'one short method per call of the QuicConnection interface'],
-    'quic/streams/streams.ts': [
-      760,
-      'all streams of a connection share one flow control and one set of limits',
-    ],
   };
   const linesOf = (file: SourceFile): number => file.text.split('\n').length - 1;
 

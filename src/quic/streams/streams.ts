@@ -1,36 +1,31 @@
 /**
- * All streams of a connection: ids and their limits, flow control of both directions, who sends next
- * (RFC 9000 §2 to §4; scheduling as noq `noq-proto/src/connection/streams`).
+ * All streams of a connection: which there are, who sends next, resets and stops (RFC 9000 §2 to §4; scheduling as noq
+ * `noq-proto/src/connection/streams`). How many streams may be open, and how much may be sent and received over all of
+ * them, is kept by `stream-limits.ts`, `send-credit.ts` and `recv-credit.ts`.
  *
  * @module
  */
 import type { Writer } from '../../base/bytes.ts';
 import type { Millis } from '../../base/clock.ts';
 import { LazySet } from '../../base/lazy-collections.ts';
-import { varintSize } from '../../base/varint.ts';
 import type { ConnectionEvent, Direction, Side, StreamId } from '../engine.ts';
-import { takeStreamFrame, type SentFrame, type StreamsSentFrame } from '../sent-frame.ts';
+import type { SentFrame, StreamsSentFrame } from '../sent-frame.ts';
 import { TransportError } from '../transport-error.ts';
 import {
-  MAX_BLOCKED_BYTES,
-  MAX_MAX_DATA_BYTES,
-  MAX_MAX_STREAM_DATA_BYTES,
-  MAX_MAX_STREAMS_BYTES,
   MAX_RESET_STREAM_BYTES,
   MAX_STOP_SENDING_BYTES,
-  writeDataBlocked,
-  writeMaxData,
-  writeMaxStreamData,
-  writeMaxStreams,
   writeResetStream,
   writeStopSending,
-  writeStreamsBlocked,
 } from '../wire/frames.ts';
-import { isStreamCreditDue, ReceiveWindow, tunedWindow } from './receive-window.ts';
+import { RecvCredit } from './recv-credit.ts';
 import { RecvStream } from './recv-stream.ts';
+import { SendCredit, type PeerDataLimits } from './send-credit.ts';
 import { SendQueue } from './send-queue.ts';
 import { SendStream } from './send-stream.ts';
 import { StreamError } from './stream-error.ts';
+import { MIN_STREAM_ROOM, writeStreamFrame } from './stream-frame-writer.ts';
+import { directionOf, isOpenedBy } from './stream-ids.ts';
+import { StreamLimits } from './stream-limits.ts';
 
 export interface StreamsConfig {
   readonly side: Side;
@@ -42,41 +37,10 @@ export interface StreamsConfig {
   readonly maxConcurrentUniStreams: number;
 }
 
-/** The peer's limits in its own words: "local" streams are those that it opens. */
-export interface PeerStreamLimits {
-  readonly initialMaxData: number;
-  readonly initialMaxStreamDataBidiLocal: number;
-  readonly initialMaxStreamDataBidiRemote: number;
-  readonly initialMaxStreamDataUni: number;
+/** The peer's limits, remembered or real. */
+export interface PeerStreamLimits extends PeerDataLimits {
   readonly initialMaxStreamsBidi: number;
   readonly initialMaxStreamsUni: number;
-}
-
-const NO_LIMITS: PeerStreamLimits = {
-  initialMaxData: 0,
-  initialMaxStreamDataBidiLocal: 0,
-  initialMaxStreamDataBidiRemote: 0,
-  initialMaxStreamDataUni: 0,
-  initialMaxStreamsBidi: 0,
-  initialMaxStreamsUni: 0,
-};
-
-/** RFC 9000 §2.1: bit 0 = opened by the server, bit 1 = unidirectional. */
-const SERVER_BIT = 1;
-const UNI_BIT = 2;
-const STREAM = 0x08;
-const OFF_FLAG = 0x04;
-const LEN_FLAG = 0x02;
-const FIN_FLAG = 0x01;
-/** A smaller rest of a packet is not worth another STREAM frame. */
-const MIN_STREAM_ROOM = 16;
-
-/** Streams of one direction that one side opens. */
-interface Counter {
-  /** Streams opened so far; the next has this index. */
-  opened: number;
-  /** How many may be opened. */
-  max: number;
 }
 
 /** All streams of one connection. */
@@ -87,33 +51,12 @@ export class Streams {
   readonly #queue = new SendQueue();
   readonly #events: ConnectionEvent[] = [];
 
-  #peer: PeerStreamLimits = NO_LIMITS;
-  readonly #local: Record<Direction, Counter> = { bi: { opened: 0, max: 0 }, uni: { opened: 0, max: 0 } };
-  readonly #remote: Record<Direction, Counter>;
-  /** Streams of the peer that are not finished, and how many may be so at a time. */
-  readonly #remoteOpen: Record<Direction, number> = { bi: 0, uni: 0 };
-  readonly #concurrent: Record<Direction, number>;
-  /** Index of the next stream that the application takes. */
-  readonly #accepted: Record<Direction, number> = { bi: 0, uni: 0 };
-
-  readonly #window: ReceiveWindow;
-  /** Bytes written over all streams, and what the peer allows of them. */
-  #written = 0;
-  #maxData = 0;
-  /** Bytes written and not acknowledged over all streams. */
-  #unacked = 0;
+  readonly #limits: Readonly<Record<Direction, StreamLimits>>;
+  readonly #sendCredit: SendCredit;
+  readonly #recvCredit: RecvCredit;
 
   readonly #resets = new LazySet<StreamId>();
   readonly #stops = new LazySet<StreamId>();
-  readonly #credits = new LazySet<StreamId>();
-  #maxDataPending = false;
-  readonly #maxStreamsPending: Record<Direction, boolean> = { bi: false, uni: false };
-  readonly #streamsBlocked: Record<Direction, boolean> = { bi: false, uni: false };
-  /** The application was refused a stream: it waits for `streamsAvailable`. */
-  readonly #wantsStream: Record<Direction, boolean> = { bi: false, uni: false };
-  #dataBlocked = false;
-  /** Streams whose application waits for room. */
-  readonly #blockedWriters = new LazySet<SendStream>();
   #isEarly = true;
   #isClosed = false;
   /** Ids of early streams that the server refused. */
@@ -121,12 +64,13 @@ export class Streams {
 
   constructor(config: StreamsConfig) {
     this.#config = config;
-    this.#concurrent = { bi: config.maxConcurrentBidiStreams, uni: config.maxConcurrentUniStreams };
-    this.#remote = {
-      bi: { opened: 0, max: config.maxConcurrentBidiStreams },
-      uni: { opened: 0, max: config.maxConcurrentUniStreams },
+    const { side } = config;
+    this.#limits = {
+      bi: new StreamLimits(side, 'bi', config.maxConcurrentBidiStreams, this.#events),
+      uni: new StreamLimits(side, 'uni', config.maxConcurrentUniStreams, this.#events),
     };
-    this.#window = new ReceiveWindow(config.receiveWindow, config.maxReceiveWindow);
+    this.#sendCredit = new SendCredit(side, config.sendWindow, this.#events);
+    this.#recvCredit = new RecvCredit(config.receiveWindow, config.maxReceiveWindow);
   }
 
   /** Streams with state. */
@@ -140,13 +84,9 @@ export class Streams {
 
   /** The peer's limits: remembered ones for early data, then the real ones, which only raise. */
   setPeerLimits(limits: PeerStreamLimits): void {
-    this.#peer = limits;
-    this.#maxData = Math.max(this.#maxData, limits.initialMaxData);
-    this.#raiseMaxStreams('bi', limits.initialMaxStreamsBidi);
-    this.#raiseMaxStreams('uni', limits.initialMaxStreamsUni);
-    for (const stream of this.#send.values())
-      stream.maxData = Math.max(stream.maxData, this.#initialCredit(stream.id));
-    this.#unblockWriters();
+    this.#limits.bi.raise(limits.initialMaxStreamsBidi);
+    this.#limits.uni.raise(limits.initialMaxStreamsUni);
+    this.#sendCredit.setPeerLimits(limits, this.#send.values());
   }
 
   onHandshakeComplete(): void {
@@ -157,25 +97,17 @@ export class Streams {
   onZeroRttRejected(): void {
     for (const id of this.#send.keys()) this.#rejected.add(id);
     for (const id of this.#recv.keys()) this.#rejected.add(id);
-    const waiting = [...this.#blockedWriters];
     const reading = [...this.#recv.values()].filter((stream) => stream.wantsNotice);
     this.#send.clear();
     this.#recv.clear();
     this.#queue.clear();
     this.#resets.clear();
     this.#stops.clear();
-    this.#credits.clear();
-    this.#blockedWriters.clear();
-    this.#written = 0;
-    this.#unacked = 0;
-    this.#maxData = 0;
-    this.#dataBlocked = false;
-    for (const dir of ['bi', 'uni'] as const) {
-      this.#local[dir] = { opened: 0, max: 0 };
-      this.#streamsBlocked[dir] = false;
-    }
+    this.#limits.bi.onZeroRttRejected();
+    this.#limits.uni.onZeroRttRejected();
+    this.#recvCredit.onZeroRttRejected();
+    this.#sendCredit.onZeroRttRejected();
     this.#isEarly = false;
-    for (const { id } of waiting) this.#events.push({ type: 'streamWritable', id });
     for (const { id } of reading) this.#events.push({ type: 'streamReadable', id });
   }
 
@@ -186,9 +118,10 @@ export class Streams {
     for (const stream of this.#send.values()) stream.buffer.clear();
     this.#resets.clear();
     this.#stops.clear();
-    this.#credits.clear();
-    this.#blockedWriters.clear();
-    this.#maxDataPending = false;
+    this.#limits.bi.onConnectionClosed();
+    this.#limits.uni.onConnectionClosed();
+    this.#sendCredit.onConnectionClosed();
+    this.#recvCredit.onConnectionClosed();
   }
 
   // --- for the application --------------------------------------------------------------------------------------------
@@ -196,25 +129,18 @@ export class Streams {
   /** Opens a stream; undefined at the peer's limit. */
   open(dir: Direction): StreamId | undefined {
     if (this.#isClosed) throw new StreamError('connectionLost');
-    const counter = this.#local[dir];
-    if (counter.opened >= counter.max) {
-      this.#wantsStream[dir] = true;
-      // RFC 9000 §4.6: tell the peer that its limit is in the way.
-      this.#streamsBlocked[dir] = true;
-      return undefined;
-    }
-    const id = this.#idOf(dir, counter.opened++, true);
+    const id = this.#limits[dir].open();
+    if (id === undefined) return undefined;
     // A stream of the same number that early data was refused on is another one.
     this.#rejected.delete(id);
-    this.#send.set(id, new SendStream(id, this.#initialCredit(id), this.#isEarly));
+    this.#send.set(id, new SendStream(id, this.#sendCredit.initialFor(id), this.#isEarly));
     if (dir === 'bi') this.#recv.set(id, new RecvStream(id, this.#config.streamReceiveWindow, this.#isEarly));
     return id;
   }
 
   /** The next stream of the peer. */
   accept(dir: Direction): StreamId | undefined {
-    if (this.#accepted[dir] >= this.#remote[dir].opened) return undefined;
-    return this.#idOf(dir, this.#accepted[dir]++, false);
+    return this.#limits[dir].accept();
   }
 
   /** Buffers a copy of what credit and window allow; returns how many bytes. @throws {StreamError} */
@@ -222,18 +148,9 @@ export class Streams {
     const stream = this.#sendStream(id);
     if (stream.stoppedCode !== undefined) throw new StreamError('stopped', stream.stoppedCode);
     if (stream.state !== 'send') throw new StreamError('closed');
-    const credit = Math.min(stream.maxData - stream.buffer.end, this.#maxData - this.#written);
-    const count = Math.max(0, Math.min(bytes.length, credit, this.#config.sendWindow - this.#unacked));
-    if (count < bytes.length) {
-      stream.isBlocked = true;
-      this.#blockedWriters.add(stream);
-      // RFC 9000 §4.1: a sender that is blocked SHOULD say so.
-      if (this.#maxData - this.#written < bytes.length) this.#dataBlocked = true;
-    }
+    const count = this.#sendCredit.take(stream, bytes.length);
     if (count === 0) return 0;
     stream.buffer.write(count === bytes.length ? bytes : bytes.subarray(0, count));
-    this.#written += count;
-    this.#unacked += count;
     this.#queue.push(stream);
     return count;
   }
@@ -244,7 +161,7 @@ export class Streams {
     if (stream.stoppedCode !== undefined) throw new StreamError('stopped', stream.stoppedCode);
     if (!stream.move('finish')) throw new StreamError('closed');
     stream.finPending = true;
-    this.#blockedWriters.delete(stream);
+    this.#sendCredit.forget(stream);
     this.#queue.push(stream);
   }
 
@@ -253,12 +170,11 @@ export class Streams {
     const stream = this.#sendStream(id);
     if (!stream.move('reset')) throw new StreamError('closed');
     stream.resetCode = code;
-    this.#unacked -= stream.buffer.unacked;
-    stream.buffer.clear();
     stream.finPending = false;
-    this.#blockedWriters.delete(stream);
     this.#resets.add(id);
-    this.#unblockWriters();
+    this.#sendCredit.forget(stream);
+    this.#sendCredit.release(stream.buffer.unacked);
+    stream.buffer.clear();
   }
 
   /** @throws {StreamError} */
@@ -273,9 +189,7 @@ export class Streams {
     }
     const data = stream.assembler.read(max);
     if (data !== undefined) {
-      stream.consumed += data.length;
-      this.#onConsumed(data.length);
-      this.#offerCredit(stream);
+      this.#recvCredit.onRead(stream, data.length);
       return data;
     }
     if (stream.move('readAll')) {
@@ -292,8 +206,7 @@ export class Streams {
     const stream = this.#recvStream(id);
     if (stream.stopCode !== undefined) throw new StreamError('closed');
     stream.stopCode = code;
-    this.#returnCredit(stream);
-    this.#credits.delete(id);
+    this.#recvCredit.onAbandoned(stream);
     // RFC 9000 §3.5: of no use once everything arrived or the peer reset the stream.
     if (stream.state === 'recv' || stream.state === 'sizeKnown') this.#stops.add(id);
     this.#reapRecv(stream);
@@ -315,14 +228,11 @@ export class Streams {
 
   /** Limits what the peer may open at a time from now on. Credit that was given stays given. */
   setMaxConcurrent(dir: Direction, count: number): void {
-    this.#concurrent[dir] = count;
-    this.#offerStreams(dir);
+    this.#limits[dir].setConcurrent(count);
   }
 
   setReceiveWindow(bytes: number): void {
-    this.#window.window = bytes;
-    this.#window.max = Math.max(this.#window.max, bytes);
-    if (this.#window.isDue) this.#maxDataPending = true;
+    this.#recvCredit.setWindow(bytes);
   }
 
   #sendStream(id: StreamId): SendStream {
@@ -340,52 +250,17 @@ export class Streams {
     return stream;
   }
 
-  // --- ids --------------------------------------------------------------------------------------------------------------
-
-  #idOf(dir: Direction, index: number, isLocal: boolean): StreamId {
-    const byServer = (this.#config.side === 'server') === isLocal;
-    return index * 4 + (dir === 'uni' ? UNI_BIT : 0) + (byServer ? SERVER_BIT : 0);
-  }
-
-  #isLocal(id: StreamId): boolean {
-    return (id % 2 === SERVER_BIT) === (this.#config.side === 'server');
-  }
-
-  #dirOf(id: StreamId): Direction {
-    return id % 4 >= UNI_BIT ? 'uni' : 'bi';
-  }
-
-  /** Credit that a new stream starts with. The peer's "local" is our "remote" (RFC 9000 §18.2). */
-  #initialCredit(id: StreamId): number {
-    if (this.#dirOf(id) === 'uni') return this.#peer.initialMaxStreamDataUni;
-    return this.#isLocal(id)
-      ? this.#peer.initialMaxStreamDataBidiRemote
-      : this.#peer.initialMaxStreamDataBidiLocal;
-  }
+  // --- new streams ---------------------------------------------------------------------------------------------------
 
   /** Checks that a frame may name this stream, and opens streams of the peer up to it (RFC 9000 §3.2, §4.6). */
   #touch(id: StreamId, half: 'send' | 'recv', frame: string): void {
-    const dir = this.#dirOf(id);
-    const index = Math.floor(id / 4);
-    const isLocal = this.#isLocal(id);
-    if (dir === 'uni' && isLocal !== (half === 'send')) {
-      throw new TransportError('STREAM_STATE_ERROR', `${frame} for the wrong direction of stream ${id}`);
-    }
-    if (isLocal) {
-      if (index >= this.#local[dir].opened) {
-        throw new TransportError('STREAM_STATE_ERROR', `${frame} for stream ${id}, which was not opened`);
-      }
-      return;
-    }
-    const counter = this.#remote[dir];
-    if (index >= counter.max)
-      throw new TransportError('STREAM_LIMIT_ERROR', `stream ${id} is above the limit`);
-    while (counter.opened <= index) {
-      const opened = this.#idOf(dir, counter.opened++, false);
+    const dir = directionOf(id);
+    const limits = this.#limits[dir];
+    limits.check(id, half, frame);
+    for (let opened = limits.openRemote(id); opened !== undefined; opened = limits.openRemote(id)) {
       this.#recv.set(opened, new RecvStream(opened, this.#config.streamReceiveWindow, this.#isEarly));
       if (dir === 'bi')
-        this.#send.set(opened, new SendStream(opened, this.#initialCredit(opened), this.#isEarly));
-      this.#remoteOpen[dir]++;
+        this.#send.set(opened, new SendStream(opened, this.#sendCredit.initialFor(opened), this.#isEarly));
       this.#events.push({ type: 'streamOpened', dir });
     }
   }
@@ -405,7 +280,7 @@ export class Streams {
     // RFC 9000 §19.8.
     if (end > Number.MAX_SAFE_INTEGER)
       throw new TransportError('FRAME_ENCODING_ERROR', 'stream offset too large');
-    this.#onReceived(stream.grow(end, fin));
+    this.#recvCredit.onReceived(stream.grow(end, fin));
     if (fin) stream.move('fin');
     if (stream.stopCode !== undefined) {
       this.#onDiscarded(stream);
@@ -425,7 +300,7 @@ export class Streams {
     const stream = this.#recv.get(id);
     if (stream === undefined) return;
     const isFirst = stream.state === 'recv' || stream.state === 'sizeKnown';
-    this.#onReceived(stream.grow(finalSize, true));
+    this.#recvCredit.onReceived(stream.grow(finalSize, true));
     if (!isFirst || !stream.move('reset')) return;
     stream.resetCode = code;
     if (stream.stopCode !== undefined) {
@@ -433,8 +308,7 @@ export class Streams {
       return;
     }
     // RFC 9000 §3.2: the application hears of it at once, data that was not read is gone.
-    this.#returnCredit(stream);
-    this.#credits.delete(id);
+    this.#recvCredit.onAbandoned(stream);
     if (stream.wantsNotice) {
       stream.wantsNotice = false;
       this.#events.push({ type: 'streamReadable', id });
@@ -447,7 +321,7 @@ export class Streams {
     if (stream === undefined || stream.stoppedCode !== undefined || stream.state === 'resetSent') return;
     // The application decides whether to reset, as upstream does; RFC 9000 §3.5 would have us answer at once.
     stream.stoppedCode = code;
-    this.#blockedWriters.delete(stream);
+    this.#sendCredit.forget(stream);
     this.#events.push({ type: 'streamStopped', id, code });
     if (stream.isBlocked) {
       stream.isBlocked = false;
@@ -456,10 +330,7 @@ export class Streams {
   }
 
   handleMaxData(limit: number): void {
-    if (limit <= this.#maxData) return;
-    this.#maxData = limit;
-    this.#dataBlocked = false;
-    this.#unblockWriters();
+    this.#sendCredit.handleMaxData(limit);
   }
 
   handleMaxStreamData(id: StreamId, limit: number): void {
@@ -467,26 +338,16 @@ export class Streams {
     const stream = this.#send.get(id);
     if (stream === undefined || limit <= stream.maxData) return;
     stream.maxData = limit;
-    if (this.#blockedWriters.has(stream)) this.#unblockWriters();
+    this.#sendCredit.onMaxStreamData(stream);
   }
 
   handleMaxStreams(dir: Direction, limit: number): void {
-    this.#raiseMaxStreams(dir, limit);
-  }
-
-  #raiseMaxStreams(dir: Direction, limit: number): void {
-    const counter = this.#local[dir];
-    if (limit <= counter.max) return;
-    counter.max = limit;
-    this.#streamsBlocked[dir] = false;
-    if (!this.#wantsStream[dir]) return;
-    this.#wantsStream[dir] = false;
-    this.#events.push({ type: 'streamsAvailable', dir });
+    this.#limits[dir].raise(limit);
   }
 
   /** The *_BLOCKED frames inform; credit follows from reading (RFC 9000 §4.1). */
   handleDataBlocked(): void {
-    if (this.#window.isDue) this.#maxDataPending = true;
+    this.#recvCredit.offer();
   }
 
   handleStreamDataBlocked(id: StreamId): void {
@@ -494,102 +355,48 @@ export class Streams {
   }
 
   handleStreamsBlocked(dir: Direction): void {
-    this.#offerStreams(dir);
-  }
-
-  // --- credit -------------------------------------------------------------------------------------------------------------
-
-  #onReceived(bytes: number): void {
-    if (bytes === 0) return;
-    this.#window.received += bytes;
-    if (this.#window.received > this.#window.limit) {
-      throw new TransportError('FLOW_CONTROL_ERROR', 'more data than the connection allows');
-    }
-  }
-
-  #onConsumed(bytes: number): void {
-    if (bytes === 0) return;
-    this.#window.consumed += bytes;
-    if (!this.#isClosed && this.#window.isDue) this.#maxDataPending = true;
-  }
-
-  /** A stopped stream: what arrived counts as read. */
-  #onDiscarded(stream: RecvStream): void {
-    this.#returnCredit(stream);
-    if (stream.state === 'sizeKnown') stream.move('allData');
-    this.#reapRecv(stream);
-  }
-
-  /** Counts everything that was received, and that nobody will read, as read. */
-  #returnCredit(stream: RecvStream): void {
-    this.#onConsumed(stream.highest - stream.consumed);
-    stream.consumed = stream.highest;
-    stream.assembler.clear();
-  }
-
-  #offerCredit(stream: RecvStream): void {
-    if (this.#isClosed || !stream.mayReceive) return;
-    if (isStreamCreditDue(stream.assembler.readOffset, stream.window, stream.maxData))
-      this.#credits.add(stream.id);
-  }
-
-  #unblockWriters(): void {
-    if (this.#blockedWriters.size === 0) return;
-    const connection = Math.min(this.#maxData - this.#written, this.#config.sendWindow - this.#unacked);
-    if (connection <= 0) return;
-    for (const stream of this.#blockedWriters) {
-      if (stream.maxData <= stream.buffer.end) continue;
-      this.#blockedWriters.delete(stream);
-      stream.isBlocked = false;
-      this.#events.push({ type: 'streamWritable', id: stream.id });
-    }
-  }
-
-  #offerStreams(dir: Direction): void {
-    const counter = this.#remote[dir];
-    const next = counter.opened - this.#remoteOpen[dir] + this.#concurrent[dir];
-    // Worth a frame when more than an eighth of the limit is free again; noq uses the same.
-    if (!this.#isClosed && next - counter.max > this.#concurrent[dir] / 8)
-      this.#maxStreamsPending[dir] = true;
+    this.#limits[dir].offer();
   }
 
   // --- ends ---------------------------------------------------------------------------------------------------------------
 
+  /** A stopped stream: what arrived counts as read. */
+  #onDiscarded(stream: RecvStream): void {
+    this.#recvCredit.onAbandoned(stream);
+    if (stream.state === 'sizeKnown') stream.move('allData');
+    this.#reapRecv(stream);
+  }
+
   #reapRecv(stream: RecvStream): void {
     if (!stream.isDone) return;
     this.#recv.delete(stream.id);
-    this.#credits.delete(stream.id);
+    this.#recvCredit.forget(stream);
     this.#stops.delete(stream.id);
     this.#onHalfDone(stream.id);
   }
 
   #reapSend(stream: SendStream): void {
     this.#send.delete(stream.id);
-    this.#blockedWriters.delete(stream);
+    this.#sendCredit.forget(stream);
     this.#events.push({ type: 'streamFinished', id: stream.id });
     this.#onHalfDone(stream.id);
   }
 
   #onHalfDone(id: StreamId): void {
-    if (this.#isLocal(id) || this.#send.has(id) || this.#recv.has(id)) return;
-    const dir = this.#dirOf(id);
-    this.#remoteOpen[dir]--;
-    this.#offerStreams(dir);
+    if (isOpenedBy(this.#config.side, id) || this.#send.has(id) || this.#recv.has(id)) return;
+    this.#limits[directionOf(id)].onRemoteDone();
   }
 
   // --- frames out -----------------------------------------------------------------------------------------------------------
 
   get wantsControl(): boolean {
     return (
-      this.#maxDataPending ||
-      this.#credits.size > 0 ||
+      this.#recvCredit.wantsControl ||
       this.#resets.size > 0 ||
       this.#stops.size > 0 ||
-      this.#maxStreamsPending.bi ||
-      this.#maxStreamsPending.uni ||
-      this.#streamsBlocked.bi ||
-      this.#streamsBlocked.uni ||
-      this.#dataBlocked
+      this.#limits.bi.wantsControl ||
+      this.#limits.uni.wantsControl ||
+      this.#sendCredit.wantsControl
     );
   }
 
@@ -614,41 +421,10 @@ export class Streams {
       writeStopSending(w, id, stream.stopCode);
       sent.push({ type: 'stopSending', id });
     }
-    if (this.#maxDataPending && w.room >= MAX_MAX_DATA_BYTES) {
-      this.#maxDataPending = false;
-      writeMaxData(w, this.#window.grant(now, rttMs));
-      sent.push({ type: 'maxData' });
-    }
-    for (const id of this.#credits) {
-      if (w.room < MAX_MAX_STREAM_DATA_BYTES) return;
-      this.#credits.delete(id);
-      const stream = this.#recv.get(id);
-      if (stream === undefined || !stream.mayReceive) continue;
-      stream.window = tunedWindow(stream.window, this.#window.window, stream.grantedAt, now, rttMs);
-      stream.grantedAt = now;
-      stream.maxData = Math.max(stream.maxData, stream.assembler.readOffset + stream.window);
-      writeMaxStreamData(w, id, stream.maxData);
-      sent.push({ type: 'maxStreamData', id });
-    }
-    for (const dir of ['bi', 'uni'] as const) {
-      if (this.#maxStreamsPending[dir] && w.room >= MAX_MAX_STREAMS_BYTES) {
-        this.#maxStreamsPending[dir] = false;
-        const counter = this.#remote[dir];
-        counter.max = Math.max(counter.max, counter.opened - this.#remoteOpen[dir] + this.#concurrent[dir]);
-        writeMaxStreams(w, dir, counter.max);
-        sent.push({ type: 'maxStreams', dir });
-      }
-      if (this.#streamsBlocked[dir] && w.room >= MAX_BLOCKED_BYTES) {
-        this.#streamsBlocked[dir] = false;
-        writeStreamsBlocked(w, dir, this.#local[dir].max);
-        sent.push({ type: 'streamsBlocked', dir });
-      }
-    }
-    if (this.#dataBlocked && w.room >= MAX_BLOCKED_BYTES) {
-      this.#dataBlocked = false;
-      writeDataBlocked(w, this.#maxData);
-      sent.push({ type: 'dataBlocked' });
-    }
+    if (!this.#recvCredit.writeControl(w, sent, now, rttMs)) return;
+    this.#limits.bi.writeControl(w, sent);
+    this.#limits.uni.writeControl(w, sent);
+    this.#sendCredit.writeControl(w, sent);
   }
 
   /** Fills the packet with STREAM frames, by priority, streams of equal priority in turn. */
@@ -657,40 +433,9 @@ export class Streams {
       const stream = this.#queue.take();
       if (stream === undefined) return;
       if (!stream.wantsSend) continue;
-      this.#writeStream(w, sent, stream);
+      sent.push(writeStreamFrame(w, stream));
       if (stream.wantsSend) this.#queue.push(stream);
     }
-  }
-
-  #writeStream(w: Writer, sent: SentFrame[], stream: SendStream): void {
-    const { buffer, id } = stream;
-    const offset = buffer.hasPending ? buffer.pendingOffset : buffer.end;
-    const header = 1 + varintSize(id) + (offset > 0 ? varintSize(offset) : 0);
-    const room = w.room - header;
-    const pending = buffer.hasPending ? buffer.pendingLength : 0;
-    // Without LEN the frame reaches to the end of the packet: right when it fills it anyway (RFC 9000 §19.8).
-    const fills = pending >= room;
-    const length = fills ? room : Math.min(pending, room - 2);
-    const fin = stream.finPending && offset + length === buffer.end;
-    const start = w.pos;
-    w.u8(STREAM);
-    w.varint(id);
-    let flags = STREAM;
-    if (offset > 0) {
-      flags |= OFF_FLAG;
-      w.varint(offset);
-    }
-    if (!fills) {
-      flags |= LEN_FLAG;
-      w.varint(length);
-    }
-    if (fin) {
-      flags |= FIN_FLAG;
-      stream.finPending = false;
-    }
-    w.bytes[start] = flags;
-    if (length > 0) buffer.writePending(w, length);
-    sent.push(takeStreamFrame(id, offset, length, fin));
   }
 
   onFrameAcked(frame: StreamsSentFrame): void {
@@ -699,8 +444,7 @@ export class Streams {
       if (stream === undefined || stream.state === 'resetSent') return;
       const before = stream.buffer.unacked;
       const isDone = stream.onAcked(frame.offset, frame.length, frame.fin);
-      this.#unacked -= before - stream.buffer.unacked;
-      if (this.#blockedWriters.size > 0) this.#unblockWriters();
+      this.#sendCredit.release(before - stream.buffer.unacked);
       if (isDone) this.#reapSend(stream);
     } else if (frame.type === 'resetStream') {
       const stream = this.#send.get(frame.id);
@@ -727,19 +471,21 @@ export class Streams {
         return;
       }
       case 'maxData':
-        this.#maxDataPending = true;
+        this.#recvCredit.onMaxDataLost();
         return;
-      case 'maxStreamData':
-        if (this.#recv.get(frame.id)?.mayReceive === true) this.#credits.add(frame.id);
+      case 'maxStreamData': {
+        const stream = this.#recv.get(frame.id);
+        if (stream !== undefined) this.#recvCredit.onMaxStreamDataLost(stream);
         return;
+      }
       case 'maxStreams':
-        this.#maxStreamsPending[frame.dir] = true;
+        this.#limits[frame.dir].onMaxStreamsLost();
         return;
       case 'streamsBlocked':
-        this.#streamsBlocked[frame.dir] = this.#local[frame.dir].opened >= this.#local[frame.dir].max;
+        this.#limits[frame.dir].onStreamsBlockedLost();
         return;
       case 'dataBlocked':
-        this.#dataBlocked = this.#written >= this.#maxData;
+        this.#sendCredit.onDataBlockedLost();
         return;
       case 'streamDataBlocked':
         return;
