@@ -5,21 +5,12 @@
  *
  * @module
  */
-import { EMPTY } from '../base/bytes.ts';
 import type { Millis } from '../base/clock.ts';
-import { randomBytes } from '../base/rng.ts';
 import type { Addr } from '../base/socket-addr.ts';
-import { createClientSession } from '../tls/client-session.ts';
-import { createServerSession } from '../tls/server-session.ts';
 import type { PeerIdentity, TlsSession } from '../tls/session.ts';
 import type { TransportConfig } from './config.ts';
 import { ConnectionCore } from './connection-core.ts';
-import type {
-  ClientConnectionInit,
-  ConnectionHost,
-  HostedConnection,
-  ServerConnectionInit,
-} from './connection-host.ts';
+import type { ConnectionHost, HostedConnection } from './connection-host.ts';
 import { CryptoLevels, type KeyPair } from './crypto-levels.ts';
 import { Datagrams } from './datagrams.ts';
 import { Deadlines } from './deadlines.ts';
@@ -37,7 +28,7 @@ import type {
   Transmit,
 } from './engine.ts';
 import { FrameDispatch } from './frame-dispatch.ts';
-import { Handshake, localParameters, type HandshakeCids } from './handshake.ts';
+import { Handshake, type HandshakeCids } from './handshake.ts';
 import type { OpenedPacket } from './incoming.ts';
 import { LossRecovery } from './loss-recovery.ts';
 import { Multipath } from './multipath.ts';
@@ -50,80 +41,9 @@ import { NatTraversalError } from './paths/nat-traversal.ts';
 import { Qlog, type QlogFactory } from './qlog.ts';
 import type { ConnectionStats, PathStats } from './stats.ts';
 import { Streams } from './streams/streams.ts';
-import { PacketKeys } from './wire/protection.ts';
-import { encodeTransportParameters } from './wire/transport-parameters.ts';
 
-/** Length of the random destination cid of a client's first Initial; upstream's (RFC 9000 §7.2 asks for 8 or more). */
-export const INITIAL_DCID_LENGTH = 20;
-
-/** Dials. The first flight is ready to be polled. */
-export function createClientConnection(init: ClientConnectionInit): HostedConnection {
-  return new Connection(
-    init.host,
-    'client',
-    init.stableId,
-    init.transport,
-    init.now,
-    init.tuple,
-    init.qlog,
-    (core) => {
-      const initialDcid = randomBytes(init.host.rng, INITIAL_DCID_LENGTH);
-      core.serverName = init.serverName;
-      core.token = init.token ?? EMPTY;
-      const parameters = localParameters(init.transport, 'client');
-      parameters.initialSourceConnectionId = core.localHandshakeCid;
-      const tls = createClientSession(init.tls, init.serverName, {
-        rng: init.host.rng,
-        keyPairs: init.host.keyPairs,
-        wallNow: init.host.wallTime(init.now),
-        transportParameters: encodeTransportParameters(parameters, init.host.rng),
-      });
-      return {
-        tls,
-        initialKeys: PacketKeys.initial(initialDcid, 'client'),
-        remoteCid: initialDcid,
-        cids: { originalDcid: initialDcid, retryScid: undefined, remoteScid: undefined },
-        validated: false,
-      };
-    },
-  );
-}
-
-/** Accepts. The datagrams of the client's first flight are handed in by the endpoint. */
-export function createServerConnection(init: ServerConnectionInit): HostedConnection {
-  return new Connection(
-    init.host,
-    'server',
-    init.stableId,
-    init.transport,
-    init.now,
-    init.tuple,
-    init.qlog,
-    (core) => {
-      const parameters = localParameters(init.transport, 'server');
-      parameters.initialSourceConnectionId = core.localHandshakeCid;
-      parameters.statelessResetToken = core.localResetToken;
-      // RFC 9000 §7.3.
-      parameters.originalDestinationConnectionId = init.retry?.originalDcid ?? init.initialDcid;
-      parameters.retrySourceConnectionId = init.retry?.retryScid;
-      const tls = createServerSession(init.tls, {
-        rng: init.host.rng,
-        keyPairs: init.host.keyPairs,
-        wallNow: init.host.wallTime(init.now),
-        transportParameters: encodeTransportParameters(parameters, init.host.rng),
-      });
-      return {
-        tls,
-        initialKeys: init.initialKeys,
-        remoteCid: init.clientCid,
-        cids: { originalDcid: init.initialDcid, retryScid: undefined, remoteScid: init.clientCid },
-        validated: init.remoteValidated,
-      };
-    },
-  );
-}
-
-interface Beginning {
+/** What client and server begin with, each in its own way; `connection-beginning.ts` makes it. */
+export interface Beginning {
   readonly tls: TlsSession;
   readonly initialKeys: KeyPair;
   readonly remoteCid: Uint8Array;
@@ -131,7 +51,8 @@ interface Beginning {
   readonly validated: boolean;
 }
 
-class Connection implements HostedConnection {
+/** One connection of either side. */
+export class Connection implements HostedConnection {
   readonly stableId: number;
   readonly side: Side;
   readonly #core: ConnectionCore;

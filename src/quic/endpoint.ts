@@ -11,13 +11,13 @@ import { randomBytes, type Rng } from '../base/rng.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import { KeyPairs } from '../tls/key-pairs.ts';
 import { CidTable } from './cid-table.ts';
+import { createClientConnection, createServerConnection } from './connection-beginning.ts';
 import {
   LOCAL_CID_LENGTH,
   type ConnectionHost,
   type CidKey,
   type HostedConnection,
 } from './connection-host.ts';
-import { createClientConnection, createServerConnection } from './connection.ts';
 import { DeadlineHeap, type HeapItem } from './deadline-heap.ts';
 import type {
   ClientConfig,
