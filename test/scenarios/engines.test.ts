@@ -92,9 +92,16 @@ const A: Row[] = [
         expect(metrics.value('send_ipv4')).toBeGreaterThan(100_000);
         expect(metrics.value('recv_data_ipv4')).toBeGreaterThan(100_000);
       }
-      for (const { stats } of [ours, theirs].flatMap(({ paths }) => paths)) {
-        expect(stats.udpTx.bytes).toBeGreaterThan(100_000);
-        expect(stats.rttMs).toBeGreaterThan(0);
+      for (const [endpoint, { paths }] of [
+        [client, ours],
+        [server, theirs],
+      ] as const) {
+        expect(paths).toHaveLength(1);
+        const { udpTx, rttMs } = paths[0]!.stats;
+        expect(udpTx.bytes).toBeGreaterThan(100_000);
+        // quiche tells whole milliseconds of real time, of which a fast machine takes none.
+        if (endpoint.capabilities.multipath) expect(rttMs).toBeGreaterThan(0);
+        else expect(Number.isInteger(rttMs)).toBe(true);
       }
       ours.close();
       await theirs.closed;
