@@ -1,25 +1,25 @@
 /**
- * Tells a chart when nobody needs it any more: not at once, because whoever closes a connection often opens the next, and a
- * transition of a chart costs more than the handshake's cryptography on one side.
+ * Tells a chart when nobody needs it any more: not at once, because whoever closes a connection often opens the next, and the
+ * transitions to and fro would take as long as the key exchange of a handshake.
  *
  * @module
  */
 import type { Clock, Millis, TimerId } from '../base/clock.ts';
 
-/** Idle for so long, ms, the chart is told, and how long it was. */
+/** A chart is told that it is idle once it has been so for this long, ms. */
 export const IDLE_NOTICE_MS = 1_000;
 
 /** What an {@link IdleNotice} is made with. */
 export interface IdleNoticeOptions {
   readonly clock: Clock;
-  /** How long the chart waits, counted from the last use, before it ends, ms; more than twice {@link IDLE_NOTICE_MS}. */
+  /** The chart ends when it has been idle for this long, ms; several times {@link IDLE_NOTICE_MS}. */
   readonly limitMs: Millis;
   readonly isNeeded: () => boolean;
   /** @param idleForMs - Time since the last use, ms; undefined: it is busy again. */
   readonly tell: (idleForMs: Millis | undefined) => void;
 }
 
-/** When one chart is told that it is idle, or is not any more. */
+/** Decides when one chart is told that it is idle, or busy again. */
 export class IdleNotice {
   readonly #options: IdleNoticeOptions;
   #usedAt: Millis = 0;
@@ -41,8 +41,13 @@ export class IdleNotice {
       return;
     }
     this.#usedAt = clock.now();
-    if (this.#endsAt - this.#usedAt <= 2 * IDLE_NOTICE_MS) this.#tellIdle(0);
-    else this.#timer ??= clock.setTimeout(() => this.#onTimer(), IDLE_NOTICE_MS);
+    if (this.#endsAt - this.#usedAt > 2 * IDLE_NOTICE_MS) {
+      this.#timer ??= clock.setTimeout(() => this.#onTimer(), IDLE_NOTICE_MS);
+      return;
+    }
+    // A notice might come after the end.
+    this.end();
+    this.#tellIdle(0);
   }
 
   #onTimer(): void {
@@ -50,8 +55,10 @@ export class IdleNotice {
     this.#timer = undefined;
     if (isNeeded()) return;
     const idleForMs = clock.now() - this.#usedAt;
-    if (idleForMs >= IDLE_NOTICE_MS) this.#tellIdle(idleForMs);
-    else this.#timer = clock.setTimeout(() => this.#onTimer(), IDLE_NOTICE_MS - idleForMs);
+    const left = IDLE_NOTICE_MS - idleForMs;
+    // Rounded: time has fractions, and what is left of a second may be too small to add to it.
+    if (left < 1) this.#tellIdle(idleForMs);
+    else this.#timer = clock.setTimeout(() => this.#onTimer(), left);
   }
 
   #tellIdle(idleForMs: Millis): void {
@@ -59,7 +66,7 @@ export class IdleNotice {
     this.#options.tell(idleForMs);
   }
 
-  /** The chart has ended. */
+  /** Nothing more is told until the next use. */
   end(): void {
     if (this.#timer !== undefined) this.#options.clock.clearTimeout(this.#timer);
     this.#timer = undefined;

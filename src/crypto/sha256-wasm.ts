@@ -29,12 +29,13 @@ export const KEY_AT = 576;
 export const DIGEST_AT = 640;
 /** Second message of an HMAC behind its key: the inner digest; padding follows. */
 const OUTER_AT = 704;
-/** The key that the two states belong to, which stand behind its blocks in the messages of an HMAC. */
+/** The key of the HMAC before, as it was at {@link KEY_AT}. */
 const USED_KEY_AT = 896;
+/** The chaining values behind that key's block in the first and in the second message of an HMAC. */
 const INNER_STATE_AT = 960;
 const OUTER_STATE_AT = 992;
-/** The block of a key. */
-const PAD_AT = 1_024;
+/** The block that a key makes, for as long as it is hashed. */
+export const PAD_AT = 1_024;
 /** What is hashed goes here. */
 export const DATA_AT = 1_088;
 /** Bytes that fit there. */

@@ -172,7 +172,7 @@ export class QuicheEndpoint implements QuicEngine, QuicheHost {
       native = this.#quiche.Connection.accept(cid, original, LOCAL, FIRST_PEER, config);
     } catch (error) {
       this.#incoming.refuse(pending);
-      throw new TransportError('INTERNAL_ERROR', failureOf(error).name);
+      throw new TransportError('INTERNAL_ERROR', failureOf(error).name, { cause: error });
     }
     const connection = new QuicheConnection({
       host: this,

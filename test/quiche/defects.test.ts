@@ -146,6 +146,6 @@ test('an attempt for which quiche takes no configuration is refused, and the nex
   const refused = link.dial();
   link.run(() => refused.has('closed'), 'the refusal');
   expect(errors).toMatchObject([{ code: 'INTERNAL_ERROR' }]);
-  Object.defineProperty(server.transport, 'congestionControl', { value: congestionControl });
+  Object.defineProperty(server.transport, 'congestionControl', { value: congestionControl, writable: true });
   expect(link.connect().theirs.closeReason).toBeUndefined();
 });

@@ -2,6 +2,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { EndpointAddr } from '../../src/base/endpoint-addr.ts';
 import { parseAddr } from '../../src/base/socket-addr.ts';
+import { IDLE_NOTICE_MS } from '../../src/actors/idle-notice.ts';
 import { ACTOR_MAX_IDLE_TIMEOUT_MS } from '../../src/machines/remote.ts';
 import { REMOTE_INBOX_CAPACITY } from '../../src/actors/remote-commands.ts';
 import { RemoteRig } from '../support/remote-rig.ts';
@@ -26,9 +27,14 @@ class Asked {
   }
 }
 
-/** Calls at the moment at which the remote ends, before and after it does: timers of one moment fire in order of making. */
-function atTheEnd(rig: RemoteRig, call: () => void): void {
-  rig.world.clock.setTimeout(call, ACTOR_MAX_IDLE_TIMEOUT_MS);
+/**
+ * Calls at the moment at which a remote ends that was used now for the last time. Timers of one moment fire in order of making:
+ * the remote's is made a second from now.
+ */
+function atTheEnd(rig: RemoteRig, call: () => void, isAfter = false): void {
+  const { clock } = rig.world;
+  const wait = isAfter ? IDLE_NOTICE_MS + 1 : 0;
+  clock.setTimeout(() => clock.setTimeout(call, ACTOR_MAX_IDLE_TIMEOUT_MS - wait), wait);
 }
 
 describe('at the end of a remote', () => {
@@ -136,7 +142,7 @@ async function runOne(seed: number): Promise<void> {
   ];
   for (let step = 0; step < 30; step++) {
     // Before the remote's own timer, after it, and around it.
-    if (rng.chance(0.5)) atTheEnd(rig, rng.pick(actions));
+    if (rng.chance(0.5)) atTheEnd(rig, rng.pick(actions), rng.chance(0.5));
     if (rng.chance(0.7)) rng.pick(actions)();
     await rig.run(rng.pick([0, 1, 100, ACTOR_MAX_IDLE_TIMEOUT_MS - 1, ACTOR_MAX_IDLE_TIMEOUT_MS]));
     if (rig.connections.some(({ isOpen, actor }) => isOpen && actor.onFact !== undefined))

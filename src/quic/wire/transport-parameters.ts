@@ -195,9 +195,9 @@ function writeParameter(w: Writer, spec: Spec, value: NonNullable<TransportParam
   switch (spec.kind) {
     case 'number': {
       // What cannot be written exactly is more than anybody needs.
-      const number = Math.min(Math.floor(value as number), Number.MAX_SAFE_INTEGER);
-      w.varint(varintSize(number));
-      w.varint(number);
+      const whole = Math.min(Math.floor(value as number), Number.MAX_SAFE_INTEGER);
+      w.varint(varintSize(whole));
+      w.varint(whole);
       return;
     }
     case 'bytes':
@@ -235,12 +235,12 @@ function writeGrease(w: Writer, rng: Rng): void {
  */
 export function decodeTransportParameters(data: Uint8Array, sender: Side): TransportParameters {
   const parameters: TransportParameters = { ...DEFAULT_TRANSPORT_PARAMETERS };
-  /** One bit for each of {@link SPECS}. */
+  /** One bit for each of {@link SPECS}, fewer than 32. */
   let seen = 0;
   try {
     const r = new Reader(data);
     while (r.remaining > 0) {
-      // Reserved ids have up to 62 bits; those that are clamped are unknown to us anyway.
+      // Reserved ids have up to 62 bits (RFC 9000 §18.1). Those that are clamped are none of ours, and need not be exact.
       const index = BY_ID.get(r.varintClamped());
       const body = r.nested(r.varint());
       if (index === undefined) continue;
@@ -268,7 +268,7 @@ function readValue(r: Reader, spec: Spec, parameters: TransportParameters, sende
       const value = r.varintClamped();
       const { min = 0, max = Infinity } = spec;
       if (value < min || value > max || (value === CLAMPED && isAbove(r, start, max))) {
-        throw invalid(`${spec.name}: illegal value ${value}`);
+        throw invalid(`${spec.name}: illegal value ${value}${value === CLAMPED ? ' or more' : ''}`);
       }
       parameters[spec.name] = value;
       return;
@@ -306,7 +306,7 @@ function readValue(r: Reader, spec: Spec, parameters: TransportParameters, sende
 /** What `varintClamped` gives for all that is larger. */
 const CLAMPED = Number.MAX_SAFE_INTEGER;
 
-/** Compares the varint at `start` exactly. @param max - A power of two, or `Infinity`. */
+/** Compares the varint at `start` exactly. @param max - `Infinity`, or an integer that a number holds exactly. */
 function isAbove(r: Reader, start: number, max: number): boolean {
   if (max === Infinity) return false;
   r.pos = start;

@@ -1,4 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
 import { IDLE_NOTICE_MS, IdleNotice } from '../../../src/actors/idle-notice.ts';
 import { SimClock } from '../../support/sim-clock.ts';
 
@@ -54,17 +55,40 @@ describe('a chart', () => {
     run(500);
     use(false);
     run(57_000);
-    // Two and a half seconds before its end, then a second and a half before the next one.
+    // Three seconds before its end, then two seconds before the next one.
     use(false);
-    run(58_500);
+    run(58_000);
     use(false);
     run(10_000);
     expect(told).toEqual([
       '1000: idle for 1000',
       '31500: idle for 1000',
       '88500: idle for 1000',
-      '146000: idle for 0',
+      '145500: idle for 0',
     ]);
+  });
+
+  test('is told once of a use right before its end, whatever was due', () => {
+    const { told, use, run } = makeNotice();
+    use(false);
+    run(57_900);
+    use(false);
+    run(100);
+    use(false);
+    run(10_000);
+    expect(told).toEqual(['1000: idle for 1000', '58000: idle for 0']);
+  });
+
+  test('is told also where the fractions of time do not add up', () => {
+    fc.assert(
+      fc.property(fc.double({ min: 0, max: 100_000, noNaN: true }), (at) => {
+        const { told, use, run } = makeNotice();
+        run(at);
+        use(false);
+        run(1_500);
+        expect(told).toHaveLength(1);
+      }),
+    );
   });
 
   test('that has ended hears nothing more', () => {

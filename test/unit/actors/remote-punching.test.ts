@@ -81,6 +81,20 @@ describe('hole punching', () => {
     expect(connection.rounds.length).toBe(6);
   });
 
+  test('a round that is too early waits for its time, though nothing more happens', async () => {
+    const rig = new RemoteRig();
+    rig.setDirect(OURS);
+    const connection = await rig.connect('client', relayed(rig));
+    // Nothing new after the first one.
+    for (let i = 0; i < 3; i++) {
+      connection.offer(V4);
+      connection.tellAll();
+      await rig.run(100);
+    }
+    await rig.run(20_000);
+    expect(connection.rounds.map(({ at }) => at)).toEqual([0, 0, 5_000]);
+  });
+
   test('a direct path that timed out is looked for at once, though nothing is new', async () => {
     const rig = new RemoteRig();
     rig.setDirect(OURS);

@@ -1,7 +1,14 @@
 import { describe, expect, test } from '@jest/globals';
 import { createHash, createHmac } from 'node:crypto';
 import { toHex, utf8 } from '../../../src/base/bytes.ts';
-import { INITIAL_STATE, ROUND_CONSTANTS, sha256ModuleBytes } from '../../../src/crypto/sha256-wasm.ts';
+import {
+  CONSTANTS_AT,
+  INITIAL_STATE,
+  KEY_AT,
+  PAD_AT,
+  ROUND_CONSTANTS,
+  sha256ModuleBytes,
+} from '../../../src/crypto/sha256-wasm.ts';
 import { WasmSha256, hasWasmSha256, wasmHmacSha256, wasmSha256 } from '../../../src/crypto/wasm-sha256.ts';
 
 /** Bytes that differ from index to index. */
@@ -11,6 +18,14 @@ const expected = (data: Uint8Array): string => createHash('sha256').update(data)
 
 const hmacOf = (key: Uint8Array, data: Uint8Array): string =>
   createHmac('sha256', key).update(data).digest('hex');
+
+/** An instance of its own. */
+function startModule() {
+  const instance = new WebAssembly.Instance(new WebAssembly.Module(sha256ModuleBytes()));
+  const memory = new Uint8Array((instance.exports['memory'] as WebAssembly.Memory).buffer);
+  new Int32Array(memory.buffer, CONSTANTS_AT).set(ROUND_CONSTANTS);
+  return { instance, memory };
+}
 
 describe('SHA-256 on WebAssembly', () => {
   test('knows the key of zeros before it has seen another', () => {
@@ -67,6 +82,24 @@ describe('SHA-256 on WebAssembly', () => {
     const long = bytes(32_768);
     expect(toHex(wasmHmacSha256(utf8('key'), long))).toBe(hmacOf(utf8('key'), long));
     expect(() => wasmHmacSha256(utf8('key'), bytes(32_769))).toThrow(RangeError);
+  });
+
+  test('runs the blocks of a key once while it is used', () => {
+    const { instance, memory } = startModule();
+    const hmac = instance.exports['hmac'] as (length: number) => void;
+    (instance.exports['useKey'] as () => void)();
+    const padOf = (): Uint8Array => memory.subarray(PAD_AT, PAD_AT + 64);
+    const isHashed = (): boolean => {
+      padOf().fill(0x55);
+      hmac(0);
+      return padOf().some((byte) => byte !== 0x55);
+    };
+    const seen = [isHashed()];
+    memory[KEY_AT + 63] = 1;
+    seen.push(isHashed(), isHashed());
+    memory[KEY_AT + 63] = 0;
+    seen.push(isHashed());
+    expect(seen).toEqual([false, true, false, true]);
   });
 
   test('sees that a key changed in place, in any of its bytes, and hashes between two uses of one', () => {
