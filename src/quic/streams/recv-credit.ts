@@ -102,7 +102,10 @@ export class RecvCredit {
     return this.#maxDataPending || this.#credits.size > 0;
   }
 
-  /** Writes MAX_DATA and MAX_STREAM_DATA, as far as they are due. Returns false when the packet is full. */
+  /**
+   * Writes MAX_DATA and MAX_STREAM_DATA, as far as they are due. Returns false when there is no room for a
+   * MAX_STREAM_DATA; a MAX_DATA without room is left for the next packet.
+   */
   writeControl(w: Writer, sent: SentFrame[], now: Millis, rttMs: Millis): boolean {
     if (this.#maxDataPending && w.room >= MAX_MAX_DATA_BYTES) {
       this.#maxDataPending = false;

@@ -9,7 +9,7 @@ import { TransportError } from '../transport-error.ts';
 import { Assembler } from './assembler.ts';
 import { recvTable, type RecvEvent, type RecvState } from './stream-states.ts';
 
-/** Receiving half. Its owner, `streams.ts`, keeps the connection's share of the books. */
+/** Receiving half. `recv-credit.ts` keeps the connection's share of the books. */
 export class RecvStream {
   readonly id: StreamId;
   readonly assembler = new Assembler();

@@ -7,7 +7,7 @@ import type { StreamId } from '../engine.ts';
 import { SendBuffer } from './send-buffer.ts';
 import { sendTable, type SendEvent, type SendState } from './stream-states.ts';
 
-/** Sending half. Its owner, `streams.ts`, keeps the connection's share of the books. */
+/** Sending half. `send-credit.ts` keeps the connection's share of the books. */
 export class SendStream {
   readonly id: StreamId;
   readonly buffer = new SendBuffer();
