@@ -46,7 +46,7 @@ export class IdleNotice {
       return;
     }
     // A notice might come after the end.
-    this.end();
+    this.cancel();
     this.#tellIdle(0);
   }
 
@@ -67,7 +67,7 @@ export class IdleNotice {
   }
 
   /** Nothing more is told until the next use. */
-  end(): void {
+  cancel(): void {
     if (this.#timer !== undefined) this.#options.clock.clearTimeout(this.#timer);
     this.#timer = undefined;
   }

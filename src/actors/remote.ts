@@ -148,7 +148,7 @@ export class RemoteState {
       if (this.#paths.connections.size > 0) this.#inbox.sender('socket').send({ type: 'directAddrs' });
     });
     const end = (): void => {
-      this.#idle.end();
+      this.#idle.cancel();
       addrsSubscription.unsubscribe();
       for (const { addr } of this.#known) shared.mapped.release(addr);
       for (const reply of this.#resolves) reply.reject(new Error('the remote ends'));

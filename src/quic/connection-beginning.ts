@@ -8,78 +8,66 @@ import { EMPTY } from '../base/bytes.ts';
 import { randomBytes } from '../base/rng.ts';
 import { createClientSession } from '../tls/client-session.ts';
 import { createServerSession } from '../tls/server-session.ts';
-import type { ClientConnectionInit, HostedConnection, ServerConnectionInit } from './connection-host.ts';
+import type { SessionContext } from '../tls/session.ts';
+import type {
+  ClientConnectionInit,
+  ConnectionInit,
+  HostedConnection,
+  ServerConnectionInit,
+} from './connection-host.ts';
 import { Connection } from './connection.ts';
 import { localParameters } from './handshake.ts';
 import { PacketKeys } from './wire/protection.ts';
-import { encodeTransportParameters } from './wire/transport-parameters.ts';
+import { encodeTransportParameters, type TransportParameters } from './wire/transport-parameters.ts';
 
 /** Length of the random destination cid of a client's first Initial; upstream's (RFC 9000 §7.2 asks for 8 or more). */
 const INITIAL_DCID_LENGTH = 20;
 
+/** What a TLS session takes from the connection. @param parameters - Ours, whole. */
+function sessionContext(
+  { host, now }: ConnectionInit,
+  parameters: Partial<TransportParameters>,
+): SessionContext {
+  const { rng, keyPairs } = host;
+  const transportParameters = encodeTransportParameters(parameters, rng);
+  return { rng, keyPairs, wallNow: host.wallTime(now), transportParameters };
+}
+
 /** Dials. The first flight is ready to be polled. */
 export function createClientConnection(init: ClientConnectionInit): HostedConnection {
-  return new Connection(
-    init.host,
-    'client',
-    init.stableId,
-    init.transport,
-    init.now,
-    init.tuple,
-    init.qlog,
-    (core) => {
-      const initialDcid = randomBytes(init.host.rng, INITIAL_DCID_LENGTH);
-      core.serverName = init.serverName;
-      core.token = init.token ?? EMPTY;
-      const parameters = localParameters(init.transport, 'client');
-      parameters.initialSourceConnectionId = core.localHandshakeCid;
-      const tls = createClientSession(init.tls, init.serverName, {
-        rng: init.host.rng,
-        keyPairs: init.host.keyPairs,
-        wallNow: init.host.wallTime(init.now),
-        transportParameters: encodeTransportParameters(parameters, init.host.rng),
-      });
-      return {
-        tls,
-        initialKeys: PacketKeys.initial(initialDcid, 'client'),
-        remoteCid: initialDcid,
-        cids: { originalDcid: initialDcid, retryScid: undefined, remoteScid: undefined },
-        validated: false,
-      };
-    },
-  );
+  const { host, transport, serverName } = init;
+  return new Connection('client', init, (core) => {
+    const initialDcid = randomBytes(host.rng, INITIAL_DCID_LENGTH);
+    core.serverName = serverName;
+    core.token = init.token ?? EMPTY;
+    const parameters = localParameters(transport, 'client');
+    parameters.initialSourceConnectionId = core.localHandshakeCid;
+    return {
+      tls: createClientSession(init.tls, serverName, sessionContext(init, parameters)),
+      initialKeys: PacketKeys.initial(initialDcid, 'client'),
+      remoteCid: initialDcid,
+      cids: { originalDcid: initialDcid, retryScid: undefined, remoteScid: undefined },
+      validated: false,
+    };
+  });
 }
 
 /** Accepts. The datagrams of the client's first flight are handed in by the endpoint. */
 export function createServerConnection(init: ServerConnectionInit): HostedConnection {
-  return new Connection(
-    init.host,
-    'server',
-    init.stableId,
-    init.transport,
-    init.now,
-    init.tuple,
-    init.qlog,
-    (core) => {
-      const parameters = localParameters(init.transport, 'server');
-      parameters.initialSourceConnectionId = core.localHandshakeCid;
-      parameters.statelessResetToken = core.localResetToken;
-      // RFC 9000 §7.3.
-      parameters.originalDestinationConnectionId = init.retry?.originalDcid ?? init.initialDcid;
-      parameters.retrySourceConnectionId = init.retry?.retryScid;
-      const tls = createServerSession(init.tls, {
-        rng: init.host.rng,
-        keyPairs: init.host.keyPairs,
-        wallNow: init.host.wallTime(init.now),
-        transportParameters: encodeTransportParameters(parameters, init.host.rng),
-      });
-      return {
-        tls,
-        initialKeys: init.initialKeys,
-        remoteCid: init.clientCid,
-        cids: { originalDcid: init.initialDcid, retryScid: undefined, remoteScid: init.clientCid },
-        validated: init.remoteValidated,
-      };
-    },
-  );
+  const { transport, initialDcid, clientCid, retry } = init;
+  return new Connection('server', init, (core) => {
+    const parameters = localParameters(transport, 'server');
+    parameters.initialSourceConnectionId = core.localHandshakeCid;
+    parameters.statelessResetToken = core.localResetToken;
+    // RFC 9000 §7.3.
+    parameters.originalDestinationConnectionId = retry?.originalDcid ?? initialDcid;
+    parameters.retrySourceConnectionId = retry?.retryScid;
+    return {
+      tls: createServerSession(init.tls, sessionContext(init, parameters)),
+      initialKeys: init.initialKeys,
+      remoteCid: clientCid,
+      cids: { originalDcid: initialDcid, retryScid: undefined, remoteScid: clientCid },
+      validated: init.remoteValidated,
+    };
+  });
 }

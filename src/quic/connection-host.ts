@@ -87,7 +87,8 @@ export interface HostedConnection extends QuicConnection {
   readonly isDraining: boolean;
 }
 
-interface ConnectionInit {
+/** What connections of either side are made with. */
+export interface ConnectionInit {
   readonly host: ConnectionHost;
   readonly stableId: number;
   readonly tuple: FourTuple;

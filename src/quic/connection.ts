@@ -8,9 +8,8 @@
 import type { Millis } from '../base/clock.ts';
 import type { Addr } from '../base/socket-addr.ts';
 import type { PeerIdentity, TlsSession } from '../tls/session.ts';
-import type { TransportConfig } from './config.ts';
 import { ConnectionCore } from './connection-core.ts';
-import type { ConnectionHost, HostedConnection } from './connection-host.ts';
+import type { ConnectionInit, HostedConnection } from './connection-host.ts';
 import { CryptoLevels, type KeyPair } from './crypto-levels.ts';
 import { Datagrams } from './datagrams.ts';
 import { Deadlines } from './deadlines.ts';
@@ -38,7 +37,7 @@ import { PacketReader } from './packet-reader.ts';
 import { PacketWriter } from './packet-writer.ts';
 import { RemoteCids, LocalCids } from './paths/cids.ts';
 import { NatTraversalError } from './paths/nat-traversal.ts';
-import { Qlog, type QlogFactory } from './qlog.ts';
+import { Qlog } from './qlog.ts';
 import type { ConnectionStats, PathStats } from './stats.ts';
 import { Streams } from './streams/streams.ts';
 
@@ -64,16 +63,8 @@ export class Connection implements HostedConnection {
   readonly #writer: PacketWriter;
   readonly #deadlines: Deadlines;
 
-  constructor(
-    host: ConnectionHost,
-    side: Side,
-    stableId: number,
-    config: TransportConfig,
-    now: Millis,
-    tuple: FourTuple,
-    qlog: QlogFactory | undefined,
-    begin: (core: ConnectionCore) => Beginning,
-  ) {
+  constructor(side: Side, init: ConnectionInit, begin: (core: ConnectionCore) => Beginning) {
+    const { host, stableId, transport: config, now, tuple, qlog } = init;
     this.stableId = stableId;
     this.side = side;
     const core = new ConnectionCore(host, side, stableId, config, now);

@@ -6,12 +6,9 @@
 import type { Writer } from '../../base/bytes.ts';
 import { varintSize } from '../../base/varint.ts';
 import { takeStreamFrame, type StreamSentFrame } from '../sent-frame.ts';
+import { FRAME, STREAM_FLAG } from '../wire/frames.ts';
 import type { SendStream } from './send-stream.ts';
 
-const STREAM = 0x08;
-const OFF_FLAG = 0x04;
-const LEN_FLAG = 0x02;
-const FIN_FLAG = 0x01;
 /** A smaller rest of a packet is not worth another STREAM frame. */
 export const MIN_STREAM_ROOM = 16;
 
@@ -27,22 +24,22 @@ export function writeStreamFrame(w: Writer, stream: SendStream): StreamSentFrame
   const length = fills ? room : Math.min(pending, room - 2);
   const fin = stream.finPending && offset + length === buffer.end;
   const start = w.pos;
-  w.u8(STREAM);
+  w.u8(FRAME.STREAM);
   w.varint(id);
-  let flags = STREAM;
+  let type: number = FRAME.STREAM;
   if (offset > 0) {
-    flags |= OFF_FLAG;
+    type |= STREAM_FLAG.OFF;
     w.varint(offset);
   }
   if (!fills) {
-    flags |= LEN_FLAG;
+    type |= STREAM_FLAG.LEN;
     w.varint(length);
   }
   if (fin) {
-    flags |= FIN_FLAG;
+    type |= STREAM_FLAG.FIN;
     stream.finPending = false;
   }
-  w.bytes[start] = flags;
+  w.bytes[start] = type;
   if (length > 0) buffer.writePending(w, length);
   return takeStreamFrame(id, offset, length, fin);
 }

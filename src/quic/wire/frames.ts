@@ -66,6 +66,9 @@ export const FRAME = {
   REMOVE_ADDRESS: 0x3d7f94,
 } as const;
 
+/** What the type of a STREAM frame also says (RFC 9000 §19.8). */
+export const STREAM_FLAG = { OFF: 0x04, LEN: 0x02, FIN: 0x01 } as const;
+
 /** Received frames. `ranges` are `[largest, smallest, largest, smallest, …]`, newest first. */
 export type Frame =
   | { readonly type: 'padding' }
@@ -210,12 +213,12 @@ function ackRanges(r: Reader, largest: number): number[] {
   return ranges;
 }
 
-/** RFC 9000 §19.8: 0x04 OFF, 0x02 LEN, 0x01 FIN. The most frequent frame: one object, its data a view. */
+/** RFC 9000 §19.8. The most frequent frame: one object, its data a view. */
 function stream(r: Reader, type: number): Frame {
   const id = r.varint();
-  const offset = (type & 0x04) !== 0 ? r.varint() : 0;
-  const data = (type & 0x02) !== 0 ? r.take(r.varint()) : r.rest();
-  return { type: 'stream', id, offset, data, fin: (type & 0x01) !== 0 };
+  const offset = (type & STREAM_FLAG.OFF) !== 0 ? r.varint() : 0;
+  const data = (type & STREAM_FLAG.LEN) !== 0 ? r.take(r.varint()) : r.rest();
+  return { type: 'stream', id, offset, data, fin: (type & STREAM_FLAG.FIN) !== 0 };
 }
 
 function pathId(r: Reader): PathId {

@@ -94,7 +94,7 @@ describe('a chart', () => {
   test('that has ended hears nothing more', () => {
     const { told, notice, use, run } = makeNotice();
     use(false);
-    notice.end();
+    notice.cancel();
     run(10_000);
     expect(told).toEqual([]);
   });
