@@ -56,8 +56,9 @@ export class Pacer {
     if (this.#tokens >= bytes) return undefined;
     this.#refill(now);
     const needed = Math.min(bytes, this.#capacity);
-    // A byte less will do: else rounding could name the present as the time to ask again, for ever in virtual time.
-    if (this.#tokens >= needed - 1) return undefined;
+    // A byte less will do, or what a rounded time amounts to: else rounding could name the present as the time to ask again, for
+    // ever in virtual time.
+    if (this.#tokens >= needed - 1 - this.#rate * now * Number.EPSILON) return undefined;
     return now + (Math.max(needed, this.#wakeAt) - this.#tokens) / this.#rate;
   }
 

@@ -95,6 +95,17 @@ describe('Pacer', () => {
     expect(at).toBeCloseTo((12_000 + 6_000) / 150);
   });
 
+  test('the time it names is enough at 1.25 GB/s after 115 days, when times are rounded to 2 ns', () => {
+    const pacer = new Pacer();
+    let now = 1e10 + 0.1;
+    for (let i = 0; i < 20_000; i++) {
+      const at = pacer.delay(MTU, 2.6, 2_600_000, MTU, now);
+      if (at !== undefined) expect(pacer.delay(MTU, 2.6, 2_600_000, MTU, (now = at))).toBeUndefined();
+      pacer.onTransmit(MTU);
+    }
+    expect(now).toBeGreaterThan(1e10 + 1);
+  });
+
   test('a clock that stands still or goes back does no harm', () => {
     const pacer = new Pacer();
     burst(pacer, 100, 12_000, 10);
